@@ -46,6 +46,8 @@ export interface RecordedRule {
   readonly verdict: 'allow' | 'block';
   readonly max: number;
   readonly windowMs: number;
+  /** How long a key must go without a match to be released. */
+  readonly quietMs: number;
   readonly answer?: string;
 }
 
@@ -69,8 +71,6 @@ interface Open {
   quietAtMs: number;
 }
 
-/** A key without a window of its own (bucket, plain rule, slots) is released after a minute without a refusal. */
-const QUIET_MS = 60_000;
 /** Keys open at once; newcomers past this share one entry a rule and VM, so no count is lost. */
 const OPEN_KEYS_MAX = 8192;
 const OVERFLOW_KEYS_MAX = 2 * OPEN_KEYS_MAX;
@@ -116,7 +116,7 @@ export class Transitions {
     }
     const now = this.#options.clock.now();
     const hold = Number.isFinite(hit.retryAfterMs) ? hit.retryAfterMs : 0;
-    const quietAtMs = now + Math.max(hit.rule.windowMs, hold, fixedQuietMs(hit));
+    const quietAtMs = now + Math.max(hit.rule.quietMs, hold);
     if (open !== undefined) {
       open.pending += 1;
       open.last = hit;
@@ -157,9 +157,6 @@ export class Transitions {
     this.#options.sink(line(hit, open.id, state, count, interval, this.#options.clock.wall()));
   }
 }
-
-/** A rule with a window or hold waits for that; the rest for the fixed time. */
-const fixedQuietMs = (hit: Hit): number => (hit.rule.windowMs === 0 ? QUIET_MS : 0);
 
 function line(
   hit: Hit,

@@ -65,3 +65,10 @@ export function limitWindowMs(limit: Limit): number {
   if (limit.kind === 'sliding') return limit.windowMs;
   return limit.kind === 'bucket' ? Math.ceil((limit.bucket * limit.perMs) / limit.refill) : 0;
 }
+
+/** Up to so many units a sliding window is an exact log; above, a ring (law 3). */
+export const LOG_MAX = 128;
+/** Largest log that `exact: true` buys. */
+export const EXACT_LOG_MAX = 16_384;
+/** Largest distinct set. */
+export const DISTINCT_MAX = 1024;
