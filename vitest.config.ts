@@ -3,7 +3,7 @@ import { defineConfig } from 'vitest/config';
 /** Pure tests: no sockets, no state between files, so they need no isolation and start in milliseconds. */
 const fast = (name: string): object => ({
   extends: true as const,
-  test: { name, isolate: false, include: [`test/${name}/**/*.test.ts`] },
+  test: { name, isolate: false, testTimeout: 120_000, include: [`test/${name}/**/*.test.ts`] },
 });
 
 export default defineConfig({

@@ -16,8 +16,8 @@ export interface Refusal {
   readonly reason: RefusalReason;
 }
 
-/** The one decision for at least one refusal: the rule named waits longest, then has the first id (law 4). */
-export function refusal(refusals: readonly Refusal[]): Refused {
+/** The one decision for at least one refusal, to be tried again after `retryMs` (Infinity: never by time alone): the rule named waits longest, then has the first id (law 4). */
+export function refusal(refusals: readonly Refusal[], retryMs: number): Refused {
   const sorted = refusals.toSorted(
     (a, b) => order(b.waitMs, a.waitMs) || (a.judged.rule.id < b.judged.rule.id ? -1 : 1),
   );
@@ -33,7 +33,7 @@ export function refusal(refusals: readonly Refusal[]): Refused {
     rule: rule.id,
     id: first.id,
     message: first.message,
-    ...(Number.isFinite(first.waitMs) ? { retryAfterMs: first.waitMs } : {}),
+    ...(Number.isFinite(retryMs) ? { retryAfterMs: retryMs } : {}),
     ...(answer === undefined ? {} : { answer }),
     ...(limit === undefined ? {} : { limit: { max: first.judged.recorded.max, windowMs } }),
   };

@@ -57,6 +57,10 @@ export interface Table {
   wait(slot: Slot, cost: number, now: number): number;
   /** Whether a distinct count already holds the value (hash `lo`); false for other limits. */
   contains(slot: Slot, lo: number, now: number): boolean;
+  /** Milliseconds that the key stays held: 0 when it isn't. */
+  held(slot: Slot, now: number): number;
+  /** Milliseconds that a value of a distinct count goes on costing nothing. */
+  freeFor(slot: Slot, lo: number, now: number): number;
   /** Charges `cost`; for a distinct count, of the value with hash `lo`. Only after wait answered 0. */
   charge(slot: Slot, cost: number, lo: number, now: number): void;
   /** Tells of a refusal, which may be a trip and start a hold. */

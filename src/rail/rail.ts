@@ -273,7 +273,29 @@ class Judge implements Rail {
       const hit = this.#hit(i, judged, event, arena, now);
       if (judged.enforced) refusals.push(hit);
     }
-    return refusal(refusals);
+    const longest = Math.max(...refusals.map((r) => r.waitMs));
+    return refusal(refusals, this.#outlast(longest, program, arena, now));
+  }
+
+  /**
+   * A value that costs a distinct rule nothing now may have lapsed after `waitMs`, and meet a hold of that rule: then the
+   * event is admitted only when the hold ends.
+   */
+  #outlast(waitMs: number, program: Program, arena: Arena, now: number): number {
+    const s = this.#scratch;
+    let longest = waitMs;
+    for (let i = 0; i < program.judged.length; i += 1) {
+      const judged = program.judged[i];
+      const table = judged === undefined ? undefined : arena.tables[judged.table];
+      const free = judged !== undefined && judged.enforced && judged.valueTuple >= 0 && s.found[i] === ROOM;
+      if (!free || table === undefined || s.cost[i] !== 0) continue;
+      const slot = s.slot[i] ?? NO_SLOT;
+      const heldMs = table.held(slot, now);
+      if (heldMs <= longest || table.freeFor(slot, s.lo[judged.valueTuple] ?? 0, now) > longest) continue;
+      longest = heldMs;
+      i = -1;
+    }
+    return longest;
   }
 
   /** One rule's refusal, or what would have been one in shadow: its hold, its record. */

@@ -42,8 +42,8 @@ export class Bucket implements Cells {
     return this.#now(slot, now) / this.#scale;
   }
 
-  contains(): boolean {
-    return false;
+  freeFor(): number {
+    return 0;
   }
 
   release(): void {}

@@ -7,8 +7,8 @@ export interface Cells {
   charge(slot: number, cost: number, value: number, now: number): void;
   /** The present count, sum or level. */
   value(slot: number, now: number): number;
-  /** Whether a distinct set holds the value. */
-  contains(slot: number, value: number, now: number): boolean;
+  /** Milliseconds that a distinct set still holds the value: 0 when it doesn't, and for every other kind. */
+  freeFor(slot: number, value: number, now: number): number;
   /** Gives one concurrent slot back. */
   release(slot: number): void;
   /** Whether any concurrent slot is taken. */

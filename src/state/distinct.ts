@@ -47,8 +47,9 @@ export class Distinct implements Cells {
     return live;
   }
 
-  contains(slot: number, value: number, now: number): boolean {
-    return this.#find(slot, value, now) >= 0;
+  freeFor(slot: number, value: number, now: number): number {
+    const at = this.#find(slot, value, now);
+    return at < 0 ? 0 : (this.#times[at] ?? 0) + this.#windowMs - now;
   }
 
   release(): void {}

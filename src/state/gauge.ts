@@ -27,8 +27,8 @@ export class Gauge implements Cells {
     return this.#taken[slot] ?? 0;
   }
 
-  contains(): boolean {
-    return false;
+  freeFor(): number {
+    return 0;
   }
 
   get busy(): boolean {

@@ -56,8 +56,8 @@ export class Log implements Cells {
     return live;
   }
 
-  contains(): boolean {
-    return false;
+  freeFor(): number {
+    return 0;
   }
 
   release(): void {}

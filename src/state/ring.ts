@@ -71,8 +71,8 @@ export class Ring implements Cells {
     return this.#whole ? left : Math.max(0, left);
   }
 
-  contains(): boolean {
-    return false;
+  freeFor(): number {
+    return 0;
   }
 
   release(): void {}

@@ -105,7 +105,7 @@ export class KeyTable implements Table {
     let least = Number.POSITIVE_INFINITY;
     for (let slot = first; slot < end; slot += 1) {
       if (this.#lo[slot] === 0 && this.#hi[slot] === 0) return slot;
-      if (this.#holds !== undefined && this.#holds.left(slot, now) > 0) continue;
+      if (this.held(slot, now) > 0) continue;
       const charge = this.#cells.value(slot, now) + this.#strikes(slot, now) * this.#max;
       if (charge < least) {
         least = charge;
@@ -154,12 +154,19 @@ export class KeyTable implements Table {
     if (this.#max === 0) return Number.POSITIVE_INFINITY;
     if (cost === 0) return 0;
     const room = this.#cells.wait(slot, cost, now);
-    if (this.#holds === undefined || this.fresh) return room;
-    return Math.max(room, this.#holds.left(slot, now));
+    return this.fresh ? room : Math.max(room, this.held(slot, now));
   }
 
   contains(slot: Slot, lo: number, now: number): boolean {
-    return this.#cells.contains(slot, lo, now);
+    return this.#cells.freeFor(slot, lo, now) > 0;
+  }
+
+  held(slot: Slot, now: number): number {
+    return this.#holds === undefined ? 0 : this.#holds.left(slot, now);
+  }
+
+  freeFor(slot: Slot, lo: number, now: number): number {
+    return this.#cells.freeFor(slot, lo, now);
   }
 
   charge(slot: Slot, cost: number, lo: number, now: number): void {

@@ -27,7 +27,10 @@ export interface RailUnderTest {
 
 /** The policy of a YAML pack for the profile `balanced`; throws what the loader complains of. */
 export function policyOf(yaml: string): Policy {
-  const loaded = loadRules({ corp: [], profiles: new Map([['balanced', [{ path: 'test.yaml', text: yaml }]]]) });
+  const loaded = loadRules({
+    corp: [],
+    profiles: new Map([['balanced', [{ path: 'test.yaml', text: yaml }]]]),
+  });
   if (!loaded.ok) throw new Error(loaded.problems.join('\n'));
   return loaded.policy;
 }
