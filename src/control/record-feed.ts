@@ -10,7 +10,11 @@ export type FromData =
   | { readonly kind: 'ready'; readonly endpoints: readonly Endpoint[] }
   | { readonly kind: 'failed'; readonly message: string }
   | { readonly kind: 'error'; readonly message: string }
-  | { readonly kind: 'records'; readonly detections: readonly Detection[]; readonly traffic: readonly TrafficLine[] }
+  | {
+      readonly kind: 'records';
+      readonly detections: readonly Detection[];
+      readonly traffic: readonly TrafficLine[];
+    }
   | { readonly kind: 'stopped' };
 
 /** What the control thread posts: `taken` acknowledges one batch of records. */
