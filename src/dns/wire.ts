@@ -1,5 +1,6 @@
 // DNS messages as octets: reading queries strictly, writing answers. Pure. A query is never passed on as it came: what goes
 // upstream is rebuilt from what was read here.
+import { isUtf8 } from 'node:buffer';
 import packet from 'dns-packet';
 import type { OptAnswer, Packet, SoaAnswer } from 'dns-packet';
 import {
@@ -15,6 +16,7 @@ import type { Question, RecordPlace } from '../lib/dns-message.ts';
 /** The largest UDP answer that is sent, and the size that our OPT offers (DNS flag day 2020). */
 export const UDP_OCTETS = 1232;
 const PLAIN_UDP_OCTETS = 512;
+const TCP_OCTETS = 65_535;
 
 export const RCODE = {
   noError: 0,
@@ -38,6 +40,8 @@ export interface Query {
   readonly question: Question;
   /** The question exactly as the client wrote it, letter case included. */
   readonly asked: Buffer;
+  /** RD and CD as the client set them, for the answer (RFC 1035, 4.1.1; RFC 4035, 3.2.2). */
+  readonly copied: number;
   readonly qtype: string;
   readonly authenticData: boolean;
   readonly checkingDisabled: boolean;
@@ -49,6 +53,7 @@ export interface Faulty {
   readonly id: number;
   readonly opcode: number;
   readonly asked: Buffer | undefined;
+  readonly copied: number;
   readonly edns: ClientEdns | undefined;
 }
 
@@ -71,14 +76,19 @@ const TYPE_TSIG = 250;
 
 /** Reads a query. Total: every octet string gives a query, or a fault with the answer that it deserves. */
 export function parseQuery(message: Buffer): ParsedQuery {
-  const nothing: Faulty = { id: 0, opcode: 0, asked: undefined, edns: undefined };
+  const nothing: Faulty = { id: 0, opcode: 0, asked: undefined, copied: 0, edns: undefined };
   if (message.length < HEADER_OCTETS) return fault('short header', 'drop', nothing);
   const flags = message.readUInt16BE(2);
-  const head = { ...nothing, id: message.readUInt16BE(0), opcode: (flags & FLAG.opcode) >>> 11 };
+  const head = {
+    ...nothing,
+    id: message.readUInt16BE(0),
+    opcode: (flags & FLAG.opcode) >>> 11,
+    copied: flags & (FLAG.rd | FLAG.cd),
+  };
   if ((flags & FLAG.qr) !== 0) return fault('a response', 'drop', head);
   if (head.opcode !== 0) return fault(`opcode ${head.opcode}`, RCODE.notImp, head);
   const questions = message.readUInt16BE(4);
-  if (questions !== 1) return fault(`${questions} questions`, RCODE.formErr, head);
+  if (questions !== 1) return fault(questions === 0 ? 'no question' : 'several questions', RCODE.formErr, head);
   const question = readQuestion(message);
   if (question === undefined) return fault('bad question', RCODE.formErr, head);
   const asked = message.subarray(HEADER_OCTETS, question.end);
@@ -111,7 +121,7 @@ function withExtra(message: Buffer, read: Read, extra: readonly RecordPlace[]): 
   if (opt !== undefined && ((opt.ttl >>> 16) & 255) !== 0) return fault('EDNS version', RCODE.badVers, head);
   if (extra.some(({ type }) => type === TYPE_TSIG || type === TYPE_SIG))
     return fault('a signed query', RCODE.refused, head);
-  if (question.class !== CLASS_IN) return fault(`class ${question.class}`, RCODE.refused, head);
+  if (question.class !== CLASS_IN) return fault('class not IN', RCODE.refused, head);
   if ((flags & FLAG.rd) === 0) return fault('recursion not desired', RCODE.refused, head);
   return {
     ok: true,
@@ -119,6 +129,7 @@ function withExtra(message: Buffer, read: Read, extra: readonly RecordPlace[]): 
       id: head.id,
       question,
       asked,
+      copied: head.copied,
       qtype: typeName(question.type),
       authenticData: (flags & FLAG.ad) !== 0,
       checkingDisabled: (flags & FLAG.cd) !== 0,
@@ -140,7 +151,7 @@ function optionsFit(message: Buffer, opt: RecordPlace): boolean {
   return at === opt.end;
 }
 
-/** Extended DNS Error (RFC 8914). `text` should be short; it is cut at 200 octets of UTF-8. */
+/** Extended DNS Error (RFC 8914). `text` should be short: it is cut to 200 octets of UTF-8, less where the answer has no room. */
 export interface ExtendedError {
   readonly code: number;
   readonly text: string;
@@ -149,12 +160,19 @@ export interface ExtendedError {
 const EDE_OPTION = 15;
 const EDE_TEXT_OCTETS = 200;
 
-function edeData(error: ExtendedError): Buffer {
-  let text = error.text;
-  while (Buffer.byteLength(text) > EDE_TEXT_OCTETS) text = text.slice(0, -1);
+function edeData(error: ExtendedError, room: number): Buffer {
   const code = Buffer.alloc(2);
   code.writeUInt16BE(error.code);
-  return Buffer.concat([code, Buffer.from(text)]);
+  const text = Buffer.from(error.text.slice(0, EDE_TEXT_OCTETS));
+  return Buffer.concat([code, cutUtf8(text, Math.min(room, EDE_TEXT_OCTETS))]);
+}
+
+/** At most `most` octets, never a part of a character. */
+function cutUtf8(text: Buffer, most: number): Buffer {
+  if (text.length <= most) return text;
+  let end = Math.max(0, most);
+  while (end > 0 && ((text[end] ?? 0) & 0xc0) === 0x80) end -= 1;
+  return text.subarray(0, end);
 }
 
 function optOf(edns: ClientEdns, extendedRcode: number, errors: readonly Buffer[]): OptAnswer {
@@ -173,83 +191,136 @@ function optOf(edns: ClientEdns, extendedRcode: number, errors: readonly Buffer[
 export interface ReplyOptions {
   readonly rcode: number;
   readonly error?: ExtendedError;
-  /** Lifetime of a negative answer in seconds: adds the SOA that carries it (RFC 2308). */
-  readonly negativeTtlS?: number;
-  readonly recursionDesired?: boolean;
+  /** Adds the SOA that says how long a negative answer may be remembered (RFC 2308). `zoneAt`: see zoneOffset. */
+  readonly negative?: { readonly ttlS: number; readonly zoneAt: number };
 }
 
-/** An answer of our own, without records but the SOA. Question and letter case are the client's; OPT only if it sent one. */
+/** Where in a message the zone's name stands, as the tail of the question's. `zone` is a suffix of its text. */
+export function zoneOffset(question: Question, zone: string): number {
+  const count = (text: string): number => (text === '.' ? 0 : text.split('.').length);
+  let at = 0;
+  for (let left = count(question.text) - count(zone); left > 0; left -= 1) {
+    at += 1 + (question.name[at] ?? 0);
+  }
+  return HEADER_OCTETS + at;
+}
+
+const SOA_OCTETS = 34;
+const EMPTY_EDE_OPT_OCTETS = 17;
+
+/**
+ * An answer of our own, without records but the SOA; at most 512 octets. Question and letter case are the client's; OPT only
+ * if it sent one.
+ */
 export function encodeReply(
-  to: Pick<Query, 'id' | 'asked' | 'edns'> | Faulty,
+  to: Pick<Query, 'id' | 'asked' | 'copied' | 'edns'> | Faulty,
   options: ReplyOptions,
 ): Buffer {
-  const { edns, asked } = to;
-  const errors = options.error === undefined ? [] : [edeData(options.error)];
-  const soa: SoaAnswer = {
-    type: 'SOA',
-    name: '.',
-    ttl: options.negativeTtlS ?? 0,
-    data: {
-      mname: '.',
-      rname: '.',
-      serial: 1,
-      refresh: 3600,
-      retry: 600,
-      expire: 86_400,
-      minimum: options.negativeTtlS ?? 0,
-    },
-  };
+  const { edns } = to;
+  const asked = to.asked ?? Buffer.alloc(0);
+  const { error, negative } = options;
+  const room = PLAIN_UDP_OCTETS - HEADER_OCTETS - asked.length - SOA_OCTETS - EMPTY_EDE_OPT_OCTETS;
+  const errors = error === undefined ? [] : [edeData(error, room)];
   const message: Packet = {
     type: 'response',
     id: to.id,
-    flags: FLAG.rd | FLAG.ra | (options.rcode & 15),
-    authorities: options.negativeTtlS === undefined ? [] : [soa],
+    flags: to.copied | FLAG.ra | (options.rcode & 15),
+    authorities: negative === undefined ? [] : [soaOf(negative.ttlS)],
     additionals: edns === undefined ? [] : [optOf(edns, options.rcode >>> 4, errors)],
   };
   const encoded = packet.encode(message);
   const opcode = 'opcode' in to ? to.opcode : 0;
   encoded.writeUInt16BE((encoded.readUInt16BE(2) & ~FLAG.opcode) | (opcode << 11), 2);
-  if (asked === undefined) return encoded;
-  encoded.writeUInt16BE(1, 4);
-  // The question goes in as octets: the library's text names would lose odd octets. Nothing behind it is compressed.
-  return Buffer.concat([encoded.subarray(0, HEADER_OCTETS), asked, encoded.subarray(HEADER_OCTETS)]);
+  if (to.asked !== undefined) encoded.writeUInt16BE(1, 4);
+  // Names go in as the client's octets, since the library's text names would lose odd ones: the question before the records,
+  // and a pointer into it in place of the SOA's root owner. The library itself compresses nothing that would move.
+  const owner = Buffer.alloc(negative === undefined ? 0 : 2);
+  if (negative !== undefined) owner.writeUInt16BE(0xc000 | negative.zoneAt);
+  const records = encoded.subarray(HEADER_OCTETS + (negative === undefined ? 0 : 1));
+  return Buffer.concat([encoded.subarray(0, HEADER_OCTETS), asked, owner, records]);
 }
+
+const soaOf = (ttlS: number): SoaAnswer => ({
+  type: 'SOA',
+  name: '.',
+  ttl: ttlS,
+  data: {
+    mname: '.',
+    rname: '.',
+    serial: 1,
+    refresh: 3600,
+    retry: 600,
+    expire: 86_400,
+    minimum: ttlS,
+  },
+});
 
 /**
  * The upstream's answer as the client may see it: records to the octet, our own header and OPT, the client's question.
- * Undefined when it can't be trusted: it doesn't decode, or its records don't fit. Over UDP what is too large becomes an
- * empty answer with TC (RFC 2181, section 9).
+ * Undefined when it can't be trusted: another question, or records that don't fit or decode. What is too large for the
+ * client becomes an empty answer with TC (RFC 2181, section 9).
  */
 export function relayAnswer(query: Query, upstream: Buffer, transport: 'udp' | 'tcp'): Buffer | undefined {
   const question = readQuestion(upstream);
-  if (question === undefined || !decodes(upstream)) return undefined;
-  const [answers, authorities, additionals] = [6, 8, 10].map((at) => upstream.readUInt16BE(at)) as [
-    number,
-    number,
-    number,
-  ];
-  const records = readRecords(upstream, question.end, answers + authorities + additionals);
-  if (records === undefined) return undefined;
-  const opt = records.findIndex((record) => record.type === TYPE_OPT);
-  const kept = opt < 0 ? records.length : opt;
-  // Records behind an OPT would move, and names may point at them: additional data may be left out.
-  if (opt >= 0 && opt < answers + authorities) return undefined;
-  const end = records[kept - 1]?.end ?? question.end;
-  const place = opt < 0 ? undefined : records[opt];
-  const tail = query.edns === undefined ? undefined : relayedOpt(query.edns, upstream, place);
-  const body = Buffer.concat([
-    upstream.subarray(0, HEADER_OCTETS),
-    query.asked,
-    upstream.subarray(question.end, end),
-    tail ?? Buffer.alloc(0),
-  ]);
-  writeHeader(body, query, upstream.readUInt16BE(2));
-  body.writeUInt16BE(Math.max(0, kept - answers - authorities) + (tail === undefined ? 0 : 1), 10);
-  const limit = Math.min(UDP_OCTETS, query.edns?.udpOctets ?? PLAIN_UDP_OCTETS);
-  return transport === 'tcp' || body.length <= limit ? body : truncated(body, query, tail);
+  // The client's question takes the place of the upstream's: pointers stay true only because both are equally long.
+  if (question === undefined || !question.name.equals(query.question.name)) return undefined;
+  const withoutExtra = upstream.readUInt16BE(6) + upstream.readUInt16BE(8);
+  const records = readRecords(upstream, question.end, withoutExtra + upstream.readUInt16BE(10));
+  if (records === undefined || !decodes(upstream, records.length)) return undefined;
+  const found = records.findIndex((record) => record.type === TYPE_OPT);
+  // Records behind an OPT would move, and names may point at them: additional data may be left out, answers may not.
+  if (found >= 0 && found < withoutExtra) return undefined;
+  const place = records[found];
+  const kept = found < 0 ? records.length : found;
+  const extendedRcode = place === undefined ? 0 : place.ttl >>> 24;
+  const rcode = extendedRcode > 0 && query.edns === undefined ? RCODE.servFail : upstream.readUInt16BE(2) & 15;
+  const flags = relayedFlags(query, upstream.readUInt16BE(2)) | rcode;
+  const extra = kept - withoutExtra;
+  const head = { query, flags, extendedRcode };
+  const body = assemble(
+    head,
+    upstream.subarray(4, HEADER_OCTETS),
+    extra,
+    upstream.subarray(question.end, records[kept - 1]?.end ?? question.end),
+    place === undefined ? [] : relayedErrors(upstream, place),
+  );
+  const udpLimit = Math.min(UDP_OCTETS, query.edns?.udpOctets ?? PLAIN_UDP_OCTETS);
+  if (body.length <= (transport === 'udp' ? udpLimit : TCP_OCTETS)) return body;
+  return assemble({ ...head, flags: flags | FLAG.tc }, NO_RECORDS, 0, Buffer.alloc(0), []);
 }
 
-function decodes(message: Buffer): boolean {
+/** The four counts of a message that holds nothing but its question. */
+const NO_RECORDS = Buffer.from([0, 1, 0, 0, 0, 0, 0, 0]);
+
+function assemble(
+  head: { readonly query: Query; readonly flags: number; readonly extendedRcode: number },
+  counts: Buffer,
+  extra: number,
+  records: Buffer,
+  errors: readonly Buffer[],
+): Buffer {
+  const { query, flags, extendedRcode } = head;
+  const opt =
+    query.edns === undefined
+      ? Buffer.alloc(0)
+      : packet
+          .encode({ additionals: [optOf(query.edns, extendedRcode, errors)] })
+          .subarray(HEADER_OCTETS);
+  const message = Buffer.concat([Buffer.alloc(4), counts, query.asked, records, opt]);
+  message.writeUInt16BE(query.id, 0);
+  message.writeUInt16BE(flags, 2);
+  message.writeUInt16BE(extra + (opt.length > 0 ? 1 : 0), 10);
+  return message;
+}
+
+/**
+ * More records than this are only measured, not decoded: a hostile answer of 64 KB, each record pointing at one name of 126
+ * labels, keeps the library busy for 50 to 100 ms, and this thread serves everybody.
+ */
+const DECODED_RECORDS_MAX = 64;
+
+function decodes(message: Buffer, records: number): boolean {
+  if (records > DECODED_RECORDS_MAX) return true;
   try {
     packet.decode(message);
     return packet.decode.bytes === message.length;
@@ -258,31 +329,21 @@ function decodes(message: Buffer): boolean {
   }
 }
 
-function relayedOpt(edns: ClientEdns, upstream: Buffer, place: RecordPlace | undefined): Buffer {
+/** The upstream's own Extended DNS Errors: at most four, their text cut like ours. */
+function relayedErrors(upstream: Buffer, place: RecordPlace): Buffer[] {
   const errors: Buffer[] = [];
-  if (place !== undefined && optionsFit(upstream, place)) {
-    for (let at = place.data; at < place.end; at += 4 + upstream.readUInt16BE(at + 2)) {
-      const octets = upstream.subarray(at + 4, at + 4 + upstream.readUInt16BE(at + 2));
-      if (upstream.readUInt16BE(at) === EDE_OPTION && octets.length >= 2)
-        errors.push(octets.subarray(0, 2 + EDE_TEXT_OCTETS));
-    }
+  if (!optionsFit(upstream, place)) return errors;
+  for (let at = place.data; at < place.end; at += 4 + upstream.readUInt16BE(at + 2)) {
+    const octets = upstream.subarray(at + 4, at + 4 + upstream.readUInt16BE(at + 2));
+    if (upstream.readUInt16BE(at) !== EDE_OPTION || octets.length < 2) continue;
+    const text = cutUtf8(octets.subarray(2), EDE_TEXT_OCTETS);
+    errors.push(isUtf8(text) ? octets.subarray(0, 2 + text.length) : octets.subarray(0, 2));
   }
-  const extended = place === undefined ? 0 : place.ttl >>> 24;
-  return packet.encode({ additionals: [optOf(edns, extended, errors.slice(0, 4))] }).subarray(HEADER_OCTETS);
+  return errors.slice(0, 4);
 }
 
-function writeHeader(body: Buffer, query: Query, upstreamFlags: number): void {
+/** AD only to a client that understands it (RFC 6840, 5.8). */
+function relayedFlags(query: Query, upstreamFlags: number): number {
   const wantsAd = query.authenticData || query.edns?.dnssecOk === true;
-  const ad = wantsAd ? upstreamFlags & FLAG.ad : 0;
-  const cd = query.checkingDisabled ? FLAG.cd : 0;
-  body.writeUInt16BE(query.id, 0);
-  body.writeUInt16BE(FLAG.qr | FLAG.rd | FLAG.ra | ad | cd | (upstreamFlags & 15), 2);
-}
-
-function truncated(body: Buffer, query: Query, tail: Buffer | undefined): Buffer {
-  const cut = Buffer.concat([body.subarray(0, HEADER_OCTETS), query.asked, tail ?? Buffer.alloc(0)]);
-  cut.writeUInt16BE(cut.readUInt16BE(2) | FLAG.tc, 2);
-  cut.fill(0, 6, HEADER_OCTETS);
-  cut.writeUInt16BE(tail === undefined ? 0 : 1, 10);
-  return cut;
+  return FLAG.qr | FLAG.ra | query.copied | (wantsAd ? upstreamFlags & FLAG.ad : 0);
 }
