@@ -57,7 +57,10 @@ export function refusalReply(query: Query, suffix: string, refused: Refused): Bu
  * The answer to what was not understood. It is an error already, so a refusal changes it only to silence where a rule says so,
  * to REFUSED for strangers, or to SERVFAIL where the rail itself failed.
  */
-export function malformedReply(parsed: Extract<ParsedQuery, { ok: false }>, decision: Decision): Buffer | undefined {
+export function malformedReply(
+  parsed: Extract<ParsedQuery, { ok: false }>,
+  decision: Decision,
+): Buffer | undefined {
   const { rcode, faulty } = parsed;
   if (rcode === 'drop') return undefined;
   if (decision.verdict === 'allow') return encodeReply(faulty, { rcode });

@@ -3,11 +3,11 @@
 import { createSocket } from 'node:dgram';
 import type { Socket as UdpSocket } from 'node:dgram';
 import { createServer } from 'node:net';
-import type { Server } from 'node:net';
+import type { Server, Socket } from 'node:net';
 import { formatEndpoint } from '../lib/ip.ts';
 import type { DnsHandler } from './handler.ts';
 import { serveTcp } from './tcp.ts';
-import type { TcpLimits } from './tcp.ts';
+import type { Counter, TcpLimits } from './tcp.ts';
 
 export interface DnsEndpoint {
   readonly address: string;
@@ -21,15 +21,16 @@ export interface DnsServerOptions {
 }
 
 export interface DnsServer {
-  /** Resolves once all endpoints are bound, with the ports that the system chose. Rejects naming the endpoint that isn't. */
+  /** Resolves once all endpoints are bound, with the ports that the system chose. Rejects naming the one that isn't; none stays bound then. */
   listening(): Promise<readonly DnsEndpoint[]>;
-  /** Queries being answered. */
+  /** Queries being answered. The exchange bounds them: past its limit it fails at once, and the answer is SERVFAIL. */
   readonly inFlight: number;
-  /** Stops taking queries, and ends when those in flight are answered or `graceMs` is over. */
+  /** Open TCP connections. */
+  readonly connections: number;
+  /** Takes no further query, answers those in flight, and closes; what isn't done after `graceMs` is cut. */
   close(graceMs: number): Promise<void>;
 }
 
-const IN_FLIGHT_MAX = 8192;
 /** With port 0 UDP chooses and TCP must get the same number: rarely it is taken. */
 const PORT_TRIES = 20;
 const RECEIVE_OCTETS = 4 * 1024 * 1024;
@@ -41,91 +42,119 @@ interface Bound {
 }
 
 export function createDnsServer(options: DnsServerOptions): DnsServer {
+  const { handler } = options;
   const bound: Bound[] = [];
-  const tcp = serveTcp(options.handler, options.tcp ?? {});
-  let inFlight = 0;
+  const busy = createCounter();
+  const tcp = serveTcp(handler, options.tcp ?? {}, busy);
+  let closing = false;
 
   const receive = (udp: UdpSocket) => (message: Buffer, peer: { address: string; port: number }) => {
-    // Over the limit nothing is answered: a resolver asks again, and memory stays bounded.
-    if (inFlight >= IN_FLIGHT_MAX) return;
-    inFlight += 1;
-    void options.handler(message, peer.address, 'udp').then((reply) => {
-      inFlight -= 1;
+    if (closing) return;
+    busy.up();
+    void handler.handle(message, { source: peer.address, transport: 'udp' }).then((reply) => {
       if (reply !== undefined) send(udp, reply, peer);
+      busy.down();
     });
   };
   async function open(endpoint: DnsEndpoint): Promise<Bound> {
-    for (let i = 0; ; i += 1) {
+    for (let tries = 1; ; tries += 1) {
       const udp = await bindUdp(endpoint);
-      udp.on('message', receive(udp));
-      udp.on('error', () => {});
       const { port } = udp.address();
       try {
-        const server = await bindTcp({ address: endpoint.address, port }, tcp.accept);
+        const server = await bindTcp({ address: endpoint.address, port }, (socket) => tcp.accept(socket));
+        udp.on('message', receive(udp));
         return { udp, tcp: server, endpoint: { address: endpoint.address, port } };
       } catch (error) {
         udp.close();
-        if (endpoint.port !== 0 || i >= PORT_TRIES) throw bindError(endpoint, error);
+        if (endpoint.port !== 0 || tries >= PORT_TRIES) throw bindError(endpoint, 'tcp', error);
       }
     }
   }
+  async function close(graceMs: number): Promise<void> {
+    closing = true;
+    const ended = bound.map((b) => new Promise<void>((resolve) => b.tcp.close(() => resolve())));
+    tcp.drain();
+    await atMost(graceMs, Promise.all([busy.idle(), ...ended]));
+    tcp.destroy();
+    await Promise.all([...ended, ...bound.map((b) => closeUdp(b.udp))]);
+    bound.length = 0;
+  }
   return {
     async listening() {
-      for (const endpoint of options.listen) bound.push(await open(endpoint));
+      try {
+        for (const endpoint of options.listen) bound.push(await open(endpoint));
+      } catch (error) {
+        await close(0);
+        throw error;
+      }
       return bound.map((b) => b.endpoint);
     },
     get inFlight() {
-      return inFlight + tcp.inFlight;
+      return busy.count;
     },
-    async close(graceMs) {
-      for (const b of bound) b.tcp.close();
-      const until = graceOf(graceMs);
-      while (inFlight + tcp.inFlight > 0 && !until.over) await until.step();
-      tcp.destroy();
-      for (const b of bound) b.udp.close();
-      bound.length = 0;
+    get connections() {
+      return tcp.connections;
     },
+    close,
   };
 }
 
-/** Waits in small steps, for `graceMs` at the most. */
-function graceOf(graceMs: number): { readonly over: boolean; step(): Promise<void> } {
-  const STEP_MS = 20;
-  let left = graceMs;
+/** Counts what is under way, and tells when nothing is. */
+function createCounter(): Counter & { readonly count: number; idle(): Promise<void> } {
+  let count = 0;
+  const waiting: (() => void)[] = [];
   return {
-    get over() {
-      return left <= 0;
+    up() {
+      count += 1;
     },
-    step() {
-      left -= STEP_MS;
-      return new Promise((resolve) => {
-        setTimeout(resolve, STEP_MS);
-      });
+    down() {
+      count -= 1;
+      if (count === 0) for (const resolve of waiting.splice(0)) resolve();
     },
+    get count() {
+      return count;
+    },
+    idle: () => (count === 0 ? Promise.resolve() : new Promise((resolve) => waiting.push(resolve))),
   };
 }
+
+/** Waits for the promise, but no longer than this. */
+async function atMost(timeoutMs: number, promise: Promise<unknown>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, timeoutMs);
+  });
+  await Promise.race([promise, late]);
+  clearTimeout(timer);
+}
+
+const closeUdp = (udp: UdpSocket): Promise<void> => new Promise((resolve) => udp.close(() => resolve()));
 
 function send(udp: UdpSocket, reply: Buffer, peer: { address: string; port: number }): void {
   try {
     udp.send(reply, peer.port, peer.address, () => {});
   } catch {
-    // The socket was closed while the answer was on its way: the client asks again.
+    // The socket was closed while the answer was on its way, or the peer's port is 0: nobody is there to be told.
   }
 }
 
 function bindUdp(endpoint: DnsEndpoint): Promise<UdpSocket> {
   const type = endpoint.address.includes(':') ? 'udp6' : 'udp4';
-  const udp = createSocket({ type, recvBufferSize: RECEIVE_OCTETS, ipv6Only: false });
+  const udp = createSocket({ type, recvBufferSize: RECEIVE_OCTETS });
   return new Promise((resolve, reject) => {
-    udp.once('error', (error) => reject(bindError(endpoint, error)));
+    udp.once('error', (error) => {
+      udp.close();
+      reject(bindError(endpoint, 'udp', error));
+    });
     udp.bind(endpoint.port, endpoint.address, () => {
       udp.removeAllListeners('error');
+      udp.on('error', () => {});
       resolve(udp);
     });
   });
 }
 
-function bindTcp(endpoint: DnsEndpoint, accept: Parameters<typeof createServer>[1]): Promise<Server> {
+function bindTcp(endpoint: DnsEndpoint, accept: (socket: Socket) => void): Promise<Server> {
   const server = createServer({ allowHalfOpen: true, noDelay: true }, accept);
   return new Promise((resolve, reject) => {
     server.once('error', reject);
@@ -137,14 +166,16 @@ function bindTcp(endpoint: DnsEndpoint, accept: Parameters<typeof createServer>[
   });
 }
 
-function bindError(endpoint: DnsEndpoint, error: unknown): Error {
+const ADVICE: Readonly<Record<string, string>> = {
+  EADDRINUSE: 'another program uses it: stop that, or change dns.listen',
+  EACCES: 'ports below 1024 need CAP_NET_BIND_SERVICE, or a higher port in dns.listen',
+  EADDRNOTAVAIL: 'no interface of this machine has that address: change dns.listen',
+};
+
+function bindError(endpoint: DnsEndpoint, transport: 'udp' | 'tcp', error: unknown): Error {
+  const code = error instanceof Error && 'code' in error ? String(error.code) : String(error);
   const name = formatEndpoint(endpoint.address, endpoint.port);
-  const code = (error as { code?: string }).code ?? String(error);
-  const advice =
-    code === 'EACCES'
-      ? 'ports below 1024 need CAP_NET_BIND_SERVICE'
-      : 'is another program using it? see dns.listen';
-  return error instanceof Error && error.message.startsWith('dns:')
-    ? error
-    : new Error(`dns: can't listen on ${name}: ${code}: ${advice}`);
+  return new Error(
+    `dns: cannot listen on ${name} (${transport}): ${code}: ${ADVICE[code] ?? 'see dns.listen'}`,
+  );
 }

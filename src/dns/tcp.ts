@@ -3,100 +3,162 @@ import type { Socket } from 'node:net';
 import type { DnsHandler } from './handler.ts';
 
 export interface TcpLimits {
-  /** A connection without a whole query for so long is closed. */
+  /** A connection without a whole query, and without an answer on its way, for so long is closed. */
   readonly idleMs: number;
   readonly connections: number;
-  readonly connectionsPerSource: number;
+  /** Of one VM, whatever its addresses. */
+  readonly connectionsPerVm: number;
   /** Queries of one connection being answered; more wait unread. */
   readonly inFlight: number;
 }
 
-const LIMITS: TcpLimits = { idleMs: 10_000, connections: 1024, connectionsPerSource: 64, inFlight: 64 };
+const LIMITS: TcpLimits = { idleMs: 10_000, connections: 1024, connectionsPerVm: 128, inFlight: 64 };
 const HEADER_OCTETS = 12;
-/** An unread answer backlog of a client that doesn't read; then it is cut off. */
+/** A query is a name and some options; whoever announces more only wants our memory. */
+const QUERY_OCTETS_MAX = 4096;
+/** Answers that a client leaves unread; above this it is cut off. */
 const BACKLOG_OCTETS = 1024 * 1024;
 
 export interface TcpService {
   accept(socket: Socket): void;
-  readonly inFlight: number;
+  readonly connections: number;
+  /** Reads no further query, sends the answers that are due, and ends each connection after its own. */
+  drain(): void;
   destroy(): void;
 }
 
-export function serveTcp(handler: DnsHandler, limits: Partial<TcpLimits>): TcpService {
-  const most = { ...LIMITS, ...limits };
-  const open = new Map<Socket, string>();
-  let inFlight = 0;
+interface Connection {
+  readonly socket: Socket;
+  readonly vm: string;
+  readonly source: string;
+  idle: NodeJS.Timeout | undefined;
+  /** What has been received and not been taken: at most one read and the start of one query. */
+  buffered: Buffer;
+  asked: number;
+  ended: boolean;
+}
 
-  function full(source: string): boolean {
-    if (open.size >= most.connections) return true;
-    let own = 0;
-    for (const other of open.values()) if (other === source) own += 1;
-    return own >= most.connectionsPerSource;
-  }
+/** Told of each query: up when it is taken, down when it is answered. */
+export interface Counter {
+  up(): void;
+  down(): void;
+}
+
+export function serveTcp(handler: DnsHandler, limits: Partial<TcpLimits>, busy: Counter): TcpService {
+  const most = { ...LIMITS, ...limits };
+  const open = new Set<Connection>();
+  const perVm = new Map<string, number>();
+
   function accept(socket: Socket): void {
-    const source = socket.remoteAddress ?? '';
     socket.on('error', () => socket.destroy());
-    if (full(source)) {
+    const source = socket.remoteAddress;
+    const vm = source === undefined ? '' : handler.ownerOf(source);
+    const own = perVm.get(vm) ?? 0;
+    if (source === undefined || open.size >= most.connections || own >= most.connectionsPerVm) {
       socket.destroy();
       return;
     }
-    open.set(socket, source);
-    socket.on('close', () => open.delete(socket));
-    socket.setTimeout(most.idleMs, () => socket.destroy());
-    serve(socket, source);
-  }
-  function serve(socket: Socket, source: string): void {
-    let buffered: Buffer = Buffer.alloc(0);
-    let asked = 0;
-    let ended = false;
-    const finish = (): void => {
-      if (ended && asked === 0) socket.end();
+    const connection: Connection = {
+      socket,
+      vm,
+      source,
+      idle: undefined,
+      buffered: Buffer.alloc(0),
+      asked: 0,
+      ended: false,
     };
-    const take = (): void => {
-      while (buffered.length >= 2 && asked < most.inFlight) {
-        const length = buffered.readUInt16BE(0);
-        if (length < HEADER_OCTETS) {
-          void handler(buffered.subarray(2, 2), source, 'tcp');
-          socket.destroy();
-          return;
-        }
-        if (buffered.length < 2 + length) break;
-        const message = Buffer.from(buffered.subarray(2, 2 + length));
-        buffered = buffered.subarray(2 + length);
-        asked += 1;
-        inFlight += 1;
-        void handler(message, source, 'tcp').then((reply) => {
-          asked -= 1;
-          inFlight -= 1;
-          if (reply !== undefined) answer(socket, reply);
-          take();
-          finish();
-        });
-      }
-      if (asked >= most.inFlight) socket.pause();
-      else socket.resume();
-    };
-    socket.on('data', (chunk: Buffer) => {
-      buffered = buffered.length === 0 ? chunk : Buffer.concat([buffered, chunk]);
-      take();
-    });
+    open.add(connection);
+    perVm.set(vm, own + 1);
+    socket.on('close', () => forget(connection));
+    socket.on('data', (chunk: Buffer) => receive(connection, chunk));
     socket.on('end', () => {
-      ended = true;
-      finish();
+      connection.ended = true;
+      finish(connection);
+    });
+    rest(connection);
+  }
+  function forget(connection: Connection): void {
+    clearTimeout(connection.idle);
+    open.delete(connection);
+    const left = (perVm.get(connection.vm) ?? 1) - 1;
+    if (left === 0) perVm.delete(connection.vm);
+    else perVm.set(connection.vm, left);
+  }
+  /** Only whole queries and answers count as life: a client that sends an octet now and then is idle. */
+  function rest(connection: Connection): void {
+    clearTimeout(connection.idle);
+    if (connection.socket.destroyed) return;
+    connection.idle = setTimeout(() => {
+      if (connection.asked > 0) rest(connection);
+      else connection.socket.destroy();
+    }, most.idleMs);
+  }
+  function receive(connection: Connection, chunk: Buffer): void {
+    if (connection.ended) return;
+    const { buffered } = connection;
+    connection.buffered = buffered.length === 0 ? chunk : Buffer.concat([buffered, chunk]);
+    take(connection);
+  }
+  function take(connection: Connection): void {
+    const { socket } = connection;
+    while (connection.asked < most.inFlight && connection.buffered.length >= 2) {
+      const { buffered } = connection;
+      const length = buffered.readUInt16BE(0);
+      if (length < HEADER_OCTETS || length > QUERY_OCTETS_MAX) {
+        connection.buffered = Buffer.alloc(0);
+        ask(connection, Buffer.alloc(0));
+        socket.destroy();
+        return;
+      }
+      if (buffered.length < 2 + length) break;
+      connection.buffered = buffered.subarray(2 + length);
+      ask(connection, Buffer.from(buffered.subarray(2, 2 + length)));
+      rest(connection);
+    }
+    if (connection.asked >= most.inFlight) socket.pause();
+    else {
+      // A copy, so that the rest of a query doesn't hold the whole read that it came in.
+      if (connection.buffered.length > 0) connection.buffered = Buffer.from(connection.buffered);
+      socket.resume();
+    }
+  }
+  function ask(connection: Connection, message: Buffer): void {
+    const { source } = connection;
+    connection.asked += 1;
+    busy.up();
+    void handler.handle(message, { source, transport: 'tcp' }).then((reply) => {
+      connection.asked -= 1;
+      if (reply !== undefined) send(connection.socket, reply);
+      rest(connection);
+      take(connection);
+      finish(connection);
+      busy.down();
     });
   }
   return {
     accept,
-    get inFlight() {
-      return inFlight;
+    get connections() {
+      return open.size;
+    },
+    drain() {
+      for (const connection of open) {
+        connection.ended = true;
+        connection.buffered = Buffer.alloc(0);
+        finish(connection);
+      }
     },
     destroy() {
-      for (const socket of open.keys()) socket.destroy();
+      for (const { socket } of open) socket.destroy();
     },
   };
 }
 
-function answer(socket: Socket, reply: Buffer): void {
+/** A client that has stopped asking, as by closing its half, still gets what it asked for (RFC 7766, 6.2.4). */
+function finish(connection: Connection): void {
+  if (connection.ended && connection.asked === 0) connection.socket.end();
+}
+
+function send(socket: Socket, reply: Buffer): void {
   if (socket.destroyed || !socket.writable) return;
   const frame = Buffer.alloc(2 + reply.length);
   frame.writeUInt16BE(reply.length);

@@ -3,27 +3,36 @@
 import { createSocket } from 'node:dgram';
 import type { Socket } from 'node:dgram';
 import { randomFillSync } from 'node:crypto';
-import { readQuestion } from '../lib/dns-message.ts';
+import type { Clock } from '../lib/clock.ts';
+import { HEADER_OCTETS, readQuestion } from '../lib/dns-message.ts';
 import type { DnsUpstream } from '../lib/upstream-address.ts';
 
-/** Sockets open at once; each has a source port that the kernel chose. */
-const SOCKETS = 8;
-/** A socket is replaced after so many queries, so that no port stays long enough to be guessed. */
-const QUERIES_PER_SOCKET = 2000;
-const PENDING_MAX = 2048;
+/**
+ * A rotating pool of connected sockets, each with a source port that the kernel chose (RFC 5452, 9.2), stands in for a new
+ * socket a query, which would cost more than all the rest: a query takes one of them by chance. A socket is replaced after so
+ * many queries or so much time, so that no port lives long enough to be found out; at a few queries a second each has its own.
+ */
+const SOCKETS = 32;
+const QUERIES_PER_SOCKET = 256;
+const SOCKET_AGE_MS = 1000;
+const PENDING_MAX = 4096;
 
 export type Attempt =
   | { readonly ok: true; readonly message: Buffer }
-  | { readonly ok: false; readonly error: 'timeout' | 'unreachable' | 'busy' };
+  | { readonly ok: false; readonly error: 'timeout' | 'unreachable' | 'invalid' | 'busy' };
 
 interface Pending {
   readonly query: Buffer;
   readonly done: (attempt: Attempt) => void;
 }
 
+/** One socket. It takes no new query once retired, and closes with its last pending one. */
 interface Line {
   readonly socket: Socket;
   readonly pending: Map<number, Pending>;
+  readonly openedMs: number;
+  /** Sends that wait for the socket to be connected; undefined once it is. */
+  waiting: (() => void)[] | undefined;
   asked: number;
   retired: boolean;
 }
@@ -33,6 +42,7 @@ export interface UdpPool {
   ask(query: Buffer, timeoutMs: number): Promise<Attempt>;
   readonly mismatched: number;
   readonly inFlight: number;
+  /** Fails what is pending and closes all sockets. */
   close(): void;
 }
 
@@ -48,49 +58,42 @@ function randomId(): number {
   return randomIds[idsUsed - 1] ?? 0;
 }
 
-export function createUdpPool(upstream: DnsUpstream): UdpPool {
+export function createUdpPool(upstream: DnsUpstream, clock: Clock): UdpPool {
   const lines: (Line | undefined)[] = Array.from({ length: SOCKETS });
-  const retiring = new Set<Line>();
+  const open = new Set<Line>();
   let inFlight = 0;
   let mismatched = 0;
   let closed = false;
 
-  function fail(line: Line): void {
-    for (const { done } of line.pending.values()) done({ ok: false, error: 'unreachable' });
-    line.pending.clear();
+  function retire(line: Line): void {
+    line.retired = true;
+    if (line.pending.size > 0 || !open.delete(line)) return;
+    line.socket.close();
   }
-  function open(): Line {
-    const socket = createSocket(upstream.address.includes(':') ? 'udp6' : 'udp4');
-    const line: Line = { socket, pending: new Map(), asked: 0, retired: false };
-    // A refused port comes back as an error on the connected socket: every query on it has failed.
-    socket.on('error', () => fail(line));
-    socket.on('message', (message) => {
+  function fail(line: Line): void {
+    line.retired = true;
+    for (const { done } of line.pending.values()) done({ ok: false, error: 'unreachable' });
+    retire(line);
+  }
+  function openLine(): Line {
+    const line = connected(upstream, clock.now());
+    // An ICMP error comes back on the connected socket: every query on it has failed.
+    line.socket.on('error', () => fail(line));
+    line.socket.on('message', (message) => {
       if (!take(line, message)) mismatched += 1;
     });
-    socket.connect(upstream.port, upstream.address);
+    open.add(line);
     return line;
-  }
-  function take(line: Line, message: Buffer): boolean {
-    const pending = message.length < 12 ? undefined : line.pending.get(message.readUInt16BE(0));
-    if (pending === undefined || !answers(message, pending.query)) return false;
-    pending.done({ ok: true, message });
-    return true;
-  }
-  function settle(line: Line): void {
-    if (!line.retired || line.pending.size > 0) return;
-    retiring.delete(line);
-    line.socket.close();
   }
   function pick(): Line {
     const at = randomId() % SOCKETS;
     let line = lines[at];
-    if (line !== undefined && line.asked >= QUERIES_PER_SOCKET) {
-      line.retired = true;
-      retiring.add(line);
-      settle(line);
-      line = undefined;
-    }
-    line ??= open();
+    if (
+      line !== undefined &&
+      (line.asked >= QUERIES_PER_SOCKET || clock.now() - line.openedMs >= SOCKET_AGE_MS)
+    )
+      retire(line);
+    if (line === undefined || line.retired) line = openLine();
     line.asked += 1;
     lines[at] = line;
     return line;
@@ -114,49 +117,58 @@ export function createUdpPool(upstream: DnsUpstream): UdpPool {
         const done = (attempt: Attempt): void => {
           clearTimeout(timer);
           if (line.pending.delete(id)) inFlight -= 1;
-          settle(line);
+          if (line.retired) retire(line);
           resolve(attempt);
         };
         const timer = setTimeout(() => done({ ok: false, error: 'timeout' }), timeoutMs);
         line.pending.set(id, { query: sent, done });
-        const send = (): void => {
+        whenConnected(line, () => {
+          // It may have failed while it waited, and its socket be closed.
+          if (!line.pending.has(id)) return;
           line.socket.send(sent, (error) => {
             if (error !== null) done({ ok: false, error: 'unreachable' });
           });
-        };
-        whenConnected(line.socket, send);
+        });
       });
     },
     close() {
       closed = true;
-      // A retired line closes its own socket once nothing is pending on it.
-      for (const line of retiring) fail(line);
-      for (const line of lines) {
-        if (line === undefined) continue;
-        fail(line);
-        line.socket.close();
-      }
+      for (const line of open) fail(line);
       lines.fill(undefined);
-      retiring.clear();
     },
   };
 }
 
+function connected(upstream: DnsUpstream, openedMs: number): Line {
+  const socket = createSocket(upstream.address.includes(':') ? 'udp6' : 'udp4');
+  const line: Line = { socket, pending: new Map(), openedMs, waiting: [], asked: 0, retired: false };
+  socket.once('connect', () => {
+    const { waiting } = line;
+    line.waiting = undefined;
+    for (const send of waiting ?? []) send();
+  });
+  socket.connect(upstream.port, upstream.address);
+  return line;
+}
+
+function whenConnected(line: Line, send: () => void): void {
+  if (line.waiting === undefined) send();
+  else line.waiting.push(send);
+}
+
+function take(line: Line, message: Buffer): boolean {
+  const pending = message.length < HEADER_OCTETS ? undefined : line.pending.get(message.readUInt16BE(0));
+  if (pending === undefined || !answers(message, pending.query)) return false;
+  pending.done({ ok: true, message });
+  return true;
+}
+
 /** Whether a message answers the query: same id, a response to a query, same question to the octet but for letter case. */
 export function answers(message: Buffer, query: Buffer): boolean {
-  if (message.length < 12 || message.readUInt16BE(0) !== query.readUInt16BE(0)) return false;
+  if (message.length < HEADER_OCTETS || message.readUInt16BE(0) !== query.readUInt16BE(0)) return false;
   if ((message.readUInt16BE(2) & 0xf800) !== 0x8000 || message.readUInt16BE(4) !== 1) return false;
   const got = readQuestion(message);
   const asked = readQuestion(query);
   if (got === undefined || asked === undefined) return false;
   return got.type === asked.type && got.class === asked.class && got.name.equals(asked.name);
-}
-
-function whenConnected(socket: Socket, then: () => void): void {
-  try {
-    socket.remoteAddress();
-    then();
-  } catch {
-    socket.once('connect', then);
-  }
 }

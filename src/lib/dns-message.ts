@@ -137,6 +137,36 @@ export function nameOctets(host: string): Buffer | undefined {
   return name.length <= NAME_OCTETS_MAX ? name : undefined;
 }
 
+/**
+ * The octets, lower case, of the name at `start`, which may be compressed: every pointer must point backwards (RFC 1035, 4.1.4).
+ * Undefined when the name is faulty or longer than 255 octets.
+ */
+export function readName(message: Buffer, start: number): Buffer | undefined {
+  const parts: Buffer[] = [];
+  let at = start;
+  let before = start;
+  let octets = 1;
+  for (;;) {
+    const length = message[at];
+    if (length === undefined) return undefined;
+    if (length >= 192) {
+      const target = ((length & 63) << 8) | (message[at + 1] ?? 0);
+      if (at + 1 >= message.length || target >= before || target < HEADER_OCTETS) return undefined;
+      at = target;
+      before = target;
+      continue;
+    }
+    if (length > LABEL_OCTETS_MAX || at + 1 + length > message.length) return undefined;
+    if (length === 0) break;
+    octets += 1 + length;
+    if (octets > NAME_OCTETS_MAX) return undefined;
+    parts.push(message.subarray(at, at + 1 + length));
+    at += 1 + length;
+  }
+  const name = Buffer.concat([...parts, Buffer.from([0])]);
+  return lowered(name, 0, name.length);
+}
+
 export interface RecordPlace {
   readonly start: number;
   readonly end: number;
