@@ -71,9 +71,12 @@ interface Open {
   quietAtMs: number;
 }
 
-/** Keys open at once; newcomers past this share one entry a rule and VM, so no count is lost. */
+/** Keys open at once, of one VM and in all; newcomers past this share one entry a rule and VM, so no count is lost. */
+const OPEN_KEYS_PER_VM = 256;
 const OPEN_KEYS_MAX = 8192;
 const OVERFLOW_KEYS_MAX = 2 * OPEN_KEYS_MAX;
+/** Marks entries that only hold the place of a warning. */
+const WARNING = '?';
 
 export interface TransitionsOptions {
   readonly clock: Clock;
@@ -84,6 +87,7 @@ export interface TransitionsOptions {
 
 export class Transitions {
   readonly #open = new Map<string, Open>();
+  readonly #openOfVm = new Map<string, number>();
   readonly #options: TransitionsOptions;
 
   constructor(options: TransitionsOptions) {
@@ -101,17 +105,17 @@ export class Transitions {
 
   /** Records that a key passed its warn share. The caller latches it: once a window. */
   warned(hit: Hit): void {
-    const time = this.#options.clock.wall();
-    this.#options.sink(line(hit, makeId(time), 'warned', 1, false, time));
+    this.#hit(hit, 'warned', WARNING);
   }
 
-  #hit(hit: Hit, state: 'warned' | 'blocked'): string {
-    const name = `${hit.rule.id}\0${hit.event.vm}\0${hit.key}`;
+  #hit(hit: Hit, state: 'warned' | 'blocked', kind = ''): string {
+    const prefix = `${kind}${hit.rule.id}\0`;
+    const name = `${prefix}${hit.event.vm}\0${hit.key}`;
     let open = this.#open.get(name);
     let overflow = name;
-    if (open === undefined && this.#open.size >= OPEN_KEYS_MAX) {
+    if (open === undefined && this.#full(hit.event.vm)) {
       const vm = this.#open.size >= OVERFLOW_KEYS_MAX ? '*other*' : hit.event.vm;
-      overflow = `${hit.rule.id}\0${vm}\0*other*`;
+      overflow = `${prefix}${vm}\0*other*`;
       open = this.#open.get(overflow);
     }
     const now = this.#options.clock.now();
@@ -125,10 +129,23 @@ export class Transitions {
     }
     const time = this.#options.clock.wall();
     const id = makeId(time);
+    this.#openOfVm.set(hit.event.vm, (this.#openOfVm.get(hit.event.vm) ?? 0) + 1);
     const opened = overflow === name ? hit : { ...hit, key: '*other*' };
     this.#open.set(overflow, { hit: opened, id, state, last: opened, pending: 0, lineAtMs: now, quietAtMs });
     this.#options.sink(line(opened, id, state, 1, false, time));
     return id;
+  }
+
+  #full(vm: string): boolean {
+    return this.#open.size >= OPEN_KEYS_MAX || (this.#openOfVm.get(vm) ?? 0) >= OPEN_KEYS_PER_VM;
+  }
+
+  #forget(name: string, open: Open): void {
+    this.#open.delete(name);
+    const { vm } = open.hit.event;
+    const left = (this.#openOfVm.get(vm) ?? 1) - 1;
+    if (left > 0) this.#openOfVm.set(vm, left);
+    else this.#openOfVm.delete(vm);
   }
 
   /** Must be called about once a second: writes interval lines and releases keys that have been quiet long enough. */
@@ -136,8 +153,10 @@ export class Transitions {
     const now = this.#options.clock.now();
     for (const [name, open] of this.#open) {
       if (now >= open.quietAtMs) {
-        this.#open.delete(name);
-        this.#line(open, 'released', false);
+        this.#forget(name, open);
+        // A warning isn't released: it was a mark on the way, and the key may be blocked by now.
+        if (!name.startsWith(WARNING)) this.#line(open, 'released', false);
+        else if (open.pending > 0) this.#line(open, open.state, true);
       } else if (open.pending > 0 && now - open.lineAtMs >= this.#options.intervalMs) {
         open.lineAtMs = now;
         this.#line(open, open.state, true);

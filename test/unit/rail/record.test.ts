@@ -71,8 +71,8 @@ describe('detections', () => {
       `- { id: r, title: t, event: dns.query, by: [vm, dns.qname] }`,
     );
     for (let i = 0; i < 40_000; i += 1) rail.decide(query('vm-a', `n${i}.example.com`));
-    expect(transitions.openKeys).toBeLessThanOrEqual(8193);
-    expect(lines.length).toBeLessThanOrEqual(8193);
+    expect(transitions.openKeys).toBeLessThanOrEqual(257);
+    expect(lines.length).toBeLessThanOrEqual(257);
     clock.advance(3_600_000);
     transitions.sweep();
     expect(lines.reduce((sum, l) => sum + l.count, 0)).toBe(40_000);
