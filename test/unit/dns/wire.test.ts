@@ -65,16 +65,16 @@ describe('a relayed answer', () => {
       questions: [{ type: 'A', name: 'www.example.com' }],
       answers: [{ type: 'A', name: 'www.example.com', ttl: 5, data: '192.0.2.9' }],
       ...more,
-    } as packet.Packet);
+    });
 
   it('has the client’s id and letter case, RA, no AA, and an OPT of our own because the client sent one', () => {
     const reply = relayAnswer(query, answered({}), 'udp');
     if (reply === undefined) throw new Error('not relayed');
-    const decoded = packet.decode(reply) as packet.DecodedPacket & { additionals: packet.OptAnswer[] };
+    const decoded = packet.decode(reply);
     expect(decoded).toMatchObject({ id: query.id, flag_ra: true, flag_aa: false, flag_rd: true });
     expect(decoded.questions?.[0]?.name).toBe('WWW.example.com');
     expect(decodeAnswer(reply).addresses).toEqual(['192.0.2.9']);
-    expect(decoded.additionals[0]?.udpPayloadSize).toBe(1232);
+    expect(decoded.additionals?.[0]).toMatchObject({ type: 'OPT', udpPayloadSize: 1232 });
     const plain = relayAnswer(good(encodeQuery('www.example.com', 'A', false)), answered({}), 'udp');
     expect(plain === undefined ? 1 : packet.decode(plain).additionals).toEqual([]);
   });
