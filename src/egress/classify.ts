@@ -62,22 +62,45 @@ const PRIVATE_V6 = ranges(
   '::ffff:0:0:0/96',
 );
 
-const [NAT64, SIX_TO_FOUR, V4_COMPATIBLE] = ranges('64:ff9b::/96', '2002::/16', '::/96') as [
-  IpRange,
-  IpRange,
-  IpRange,
-];
+const [NAT64] = ranges('64:ff9b::/96');
+const [SIX_TO_FOUR] = ranges('2002::/16');
+const [TEREDO] = ranges('2001::/32');
+const [NAT64_LOCAL] = ranges('64:ff9b:1::/48');
+/** v4-compatible and SIIT: nothing is reachable by them, but what they hold in their last 32 bits may be metadata. */
+const HOLDING_V4 = ranges('::/96', '::ffff:0:0:0/96');
+
+/** Names under which clouds serve instance metadata: refused before they are looked up, for a resolver may lie about them. */
+const METADATA_NAMES: ReadonlySet<string> = new Set([
+  'metadata',
+  'metadata.google.internal',
+  'metadata.goog',
+  'instance-data',
+  'instance-data.ec2.internal',
+]);
+
+/** `host`: a lower-case name without trailing dot. */
+export const isMetadataName = (host: string): boolean => METADATA_NAMES.has(host);
 
 const v4 = (word: number): Ip => ({ family: 4, words: [0, 0, 0, word >>> 0] });
+const within = (ip: Ip, range: IpRange | undefined): boolean => range !== undefined && inRange(ip, range);
 
-/** The IPv4 address that a transition address leads to, if it is one. */
-function embedded(ip: Ip): Ip | undefined {
+/** The IPv4 address that packets to a routable transition address end at. */
+function reached(ip: Ip): Ip | undefined {
+  const [a, b, , d] = ip.words;
+  if (within(ip, NAT64)) return v4(d);
+  return within(ip, SIX_TO_FOUR) ? v4(((a & 0xffff) << 16) | (b >>> 16)) : undefined;
+}
+
+/** IPv4 addresses that a refused IPv6 address holds: it stays refused, and for good if one of them is metadata. */
+function held(ip: Ip): Ip[] {
   const [, b, c, d] = ip.words;
-  if (inRange(ip, NAT64)) return v4(d);
-  if (inRange(ip, SIX_TO_FOUR)) return v4((((ip.words[0] & 0xffff) << 16) >>> 0) + (b >>> 16));
-  // ISATAP (RFC 5214): …:0:5efe:a.b.c.d or …:200:5efe:a.b.c.d
-  if (c === 0x5efe || c === 0x0200_5efe) return v4(d);
-  return undefined;
+  // ISATAP (RFC 5214): an interface identifier under any prefix, …:0:5efe:a.b.c.d or …:200:5efe:a.b.c.d.
+  if (c === 0x5efe || c === 0x0200_5efe || HOLDING_V4.some((range) => inRange(ip, range))) return [v4(d)];
+  // Teredo (RFC 4380): the server, then the client with every bit turned.
+  if (within(ip, TEREDO)) return [v4(b), v4(~d)];
+  // RFC 6052 puts the address behind the /48, around octet 8, or at the end of a /96 inside it.
+  if (within(ip, NAT64_LOCAL)) return [v4(d), v4(((b & 0xffff) << 16) | ((c >>> 8) & 0xffff))];
+  return [];
 }
 
 /** Classifies an address in any canonical text. What isn't an address at all is private. */
@@ -89,10 +112,9 @@ export function classify(address: string): AddressClass {
 function classOf(ip: Ip): AddressClass {
   if (METADATA.some((range) => inRange(ip, range))) return 'metadata';
   if (ip.family === 4) return PRIVATE_V4.some((range) => inRange(ip, range)) ? 'private' : 'public';
-  const inner = embedded(ip);
+  const inner = reached(ip);
   if (inner !== undefined) return classOf(inner);
-  if (PRIVATE_V6.some((range) => inRange(ip, range))) return 'private';
-  // Deprecated (RFC 4291, 2.5.5.1): nothing is reachable by it, but what it holds may be metadata.
-  if (inRange(ip, V4_COMPATIBLE)) return classOf(v4(ip.words[3])) === 'metadata' ? 'metadata' : 'private';
-  return 'public';
+  const holds = held(ip);
+  if (holds.some((one) => classOf(one) === 'metadata')) return 'metadata';
+  return holds.length > 0 || PRIVATE_V6.some((range) => inRange(ip, range)) ? 'private' : 'public';
 }

@@ -7,7 +7,7 @@ import { allows } from '../lib/egress-allow.ts';
 import type { EgressAllow } from '../lib/egress-allow.ts';
 import { formatEndpoint, formatIp, parseIp, unmap } from '../lib/ip.ts';
 import type { Refused, Subject } from '../rail/index.ts';
-import { classify } from './classify.ts';
+import { classify, isMetadataName } from './classify.ts';
 import type { Resolver } from './resolve.ts';
 
 /** Why a destination can't be had, in the words of RFC 9209 where it has one. `detail` is a sentence for people. */
@@ -51,38 +51,54 @@ export interface DialerOptions {
 }
 
 const CONNECT_MS = 10_000;
+/** Addresses of one name that are tried: a long answer must not make a long wait. */
+const ADDRESSES_MAX = 4;
+
+type Endpoints = readonly { readonly address: string; readonly port: number }[];
+
+const failed = (error: EgressFailure['error'], detail: string): { ok: false; failure: EgressFailure } => ({
+  ok: false,
+  failure: { error, detail },
+});
 
 export function createDialer(options: DialerOptions): Dialer {
-  const { allow } = options;
+  const { allow, ports } = options;
 
-  function portAllowed(host: string, address: string | undefined, port: number): boolean {
-    if (options.ports.includes(port)) return true;
-    return allow.some((entry) => entry.port === port && allows(entry, host, address, port));
-  }
+  /** Whether some entry could open the port, once the addresses of the name are known. */
+  const portThinkable = (host: string, port: number): boolean =>
+    ports.includes(port) ||
+    allow.some((entry) => entry.port === port && (entry.range !== undefined || entry.host === host));
+
   /** The addresses that may be dialled, or why none may. */
-  function judge(host: string, port: number, addresses: readonly string[]): Located {
-    const open = addresses.filter((address) => {
+  function judge(host: string, port: number, found: readonly string[]): Located {
+    const addresses = found.map(unmapped);
+    const reachable = addresses.filter(
+      (address) =>
+        ports.includes(port) ||
+        allow.some((entry) => entry.port === port && allows(entry, host, address, port)),
+    );
+    if (reachable.length === 0) return portRefused(host, port);
+    const open = reachable.filter((address) => {
       if (isOwn(options.own(), address, port)) return false;
       const kind = classify(address);
       return (
         kind === 'public' || (kind === 'private' && allow.some((entry) => allows(entry, host, address, port)))
       );
     });
-    if (open.length > 0) return { ok: true, addresses: open };
+    if (open.length > 0) return { ok: true, addresses: open.slice(0, ADDRESSES_MAX) };
     return { ok: false, failure: prohibited(host, port, addresses, options.own()) };
   }
+
   async function locate(subject: Subject, host: string, port: number): Promise<Located> {
-    const ip = parseIp(host);
-    if (!portAllowed(host, ip === undefined ? undefined : host, port)) {
-      const detail = `port ${port} is not in egress.ports: add it there, or add "${formatEndpoint(host, port)}" to egress.allow`;
-      return { ok: false, failure: { error: 'port_not_allowed', detail } };
-    }
-    if (ip !== undefined) return judge(host, port, [formatIp(unmap(ip))]);
+    if (!portThinkable(host, port)) return portRefused(host, port);
+    if (isMetadataName(host)) return failed('destination_ip_prohibited', METADATA_REFUSED);
+    if (parseIp(host) !== undefined) return judge(host, port, [host]);
     const resolved = await options.resolver.resolve(subject, host);
     if (resolved.ok) return judge(host, port, resolved.addresses);
     if ('refused' in resolved) return resolved;
     return { ok: false, failure: dnsFailure(host, resolved.error, resolved.rcode) };
   }
+
   async function dial(addresses: readonly string[], port: number, signal: AbortSignal): Promise<Dialled> {
     const eachMs = Math.max(
       1000,
@@ -99,23 +115,32 @@ export function createDialer(options: DialerOptions): Dialer {
   return { locate, dial };
 }
 
-function prohibited(
-  host: string,
-  port: number,
-  addresses: readonly string[],
-  own: ReturnType<DialerOptions['own']>,
-): EgressFailure {
+function unmapped(address: string): string {
+  const ip = parseIp(address);
+  return ip === undefined ? address : formatIp(unmap(ip));
+}
+
+const METADATA_REFUSED = 'this is a cloud metadata address: it is never reachable through weir';
+
+const portRefused = (host: string, port: number): { ok: false; failure: EgressFailure } =>
+  failed(
+    'port_not_allowed',
+    `port ${port} is not in egress.ports: add it there, or add "${formatEndpoint(host, port)}" to egress.allow`,
+  );
+
+function prohibited(host: string, port: number, addresses: readonly string[], own: Endpoints): EgressFailure {
   const error = 'destination_ip_prohibited';
   if (addresses.some((address) => isOwn(own, address, port))) {
     return { error, detail: 'this is a listener of weir itself: it is never reachable through weir' };
   }
   if (addresses.some((address) => classify(address) === 'metadata')) {
-    return { error, detail: 'this is a cloud metadata address: it is never reachable through weir' };
+    return { error, detail: METADATA_REFUSED };
   }
+  const what = parseIp(host) === undefined ? 'leads to' : 'is';
   const line = formatEndpoint(host, port);
   return {
     error,
-    detail: `${host} is a private or reserved address: to allow it, add "${line}" to egress.allow`,
+    detail: `${host} ${what} a private or reserved address: to allow it, add "${line}" to egress.allow`,
   };
 }
 
@@ -131,20 +156,17 @@ function dnsFailure(host: string, error: string, rcode: string | undefined): Egr
   return { error: 'dns_error', detail: `the name ${host} ${why}`, ...(rcode === undefined ? {} : { rcode }) };
 }
 
-/** Whether this is one of our listeners; one on an any-address has every local address. */
-function isOwn(own: ReturnType<DialerOptions['own']>, address: string, port: number): boolean {
+/** Whether this is one of our listeners: one on an any-address has every local address, and to dial an any-address is to dial this machine. */
+function isOwn(own: Endpoints, address: string, port: number): boolean {
   const listeners = own.filter((listener) => listener.port === port);
   if (listeners.length === 0) return false;
-  if (listeners.some((listener) => listener.address === address)) return true;
-  if (!listeners.some(({ address: any }) => any === '0.0.0.0' || any === '::')) return false;
+  if (listeners.some((listener) => listener.address === address) || isAny(address)) return true;
+  if (!listeners.some((listener) => isAny(listener.address))) return false;
   const local = Object.values(networkInterfaces()).flatMap((list) => list ?? []);
-  return (
-    address.startsWith('127.') ||
-    address === '0.0.0.0' ||
-    address === '::' ||
-    local.some((i) => i.address === address)
-  );
+  return address.startsWith('127.') || local.some((i) => i.address === address);
 }
+
+const isAny = (address: string): boolean => address === '0.0.0.0' || address === '::';
 
 const CONNECT_ERRORS: Readonly<Record<string, EgressFailure['error']>> = {
   ECONNREFUSED: 'connection_refused',

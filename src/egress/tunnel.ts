@@ -5,8 +5,8 @@ import type { Socket } from 'node:net';
 export interface TunnelEnd {
   readonly octetsUp: number;
   readonly octetsDown: number;
-  /** Absent when both sides closed in order. */
-  readonly error?: 'idle' | 'client_reset' | 'upstream_reset';
+  /** Absent when both sides closed in order; `stopped`: weir itself closed one. */
+  readonly error?: 'idle' | 'stopped' | 'client_reset' | 'upstream_reset';
 }
 
 export interface TunnelOptions {
@@ -32,8 +32,8 @@ export function joinTunnel(options: TunnelOptions): Promise<TunnelEnd> {
     };
     const closed = (socket: Socket): void => {
       gone.add(socket);
-      // A side that is gone takes the other with it, once what it had sent is written.
-      for (const other of [client, upstream]) if (!other.destroyed) other.destroySoon();
+      // Both directions of a side that closed in order have ended: the other has only to write what it still holds.
+      if (!socket.readableEnded || !socket.writableFinished) cut('stopped');
       if (gone.size === 2) resolve({ octetsUp, octetsDown, ...(error === undefined ? {} : { error }) });
     };
     const wire = (

@@ -104,10 +104,12 @@ function answer(
 export function refusalAnswer(refused: Refused, subject: Subject): OwnAnswer {
   const row = TABLE[refused.reason];
   const status = refused.answer?.http ?? row.status;
-  const retryS = refused.retryAfterMs === undefined ? undefined : Math.ceil(refused.retryAfterMs / 1000);
+  const retryS =
+    refused.retryAfterMs === undefined ? undefined : Math.max(1, Math.ceil(refused.retryAfterMs / 1000));
   const headers: [string, string][] = [
     proxyStatus(row.proxyError, `rule ${refused.rule}`),
     ['X-Weir-Reason', refused.rule],
+    ['X-Weir-Id', refused.id],
   ];
   if (row.retry && retryS !== undefined) {
     headers.push(['Retry-After', String(retryS)]);
@@ -129,10 +131,16 @@ export function refusalAnswer(refused: Refused, subject: Subject): OwnAnswer {
     rule: refused.rule,
     ...(row.retry ? { 'violated-policies': refused.determinedBy } : {}),
     vm: subject.vm,
-    event_id: refused.id,
+    id: refused.id,
     ...(row.retry && refused.retryAfterMs !== undefined ? { retry_after_ms: refused.retryAfterMs } : {}),
   };
   return answer(status, problem, headers, row.code);
+}
+
+interface FailureRow {
+  readonly status: number;
+  readonly title: string;
+  readonly proxyError: string;
 }
 
 const FAILURES = {
@@ -176,18 +184,26 @@ const FAILURES = {
     proxyError: 'http_response_header_section_size',
   },
   proxy_loop_detected: { status: 502, title: 'Loop', proxyError: 'proxy_loop_detected' },
-  draining: { status: 503, title: 'Stopping', proxyError: 'proxy_internal_response' },
+  http_request_error: { status: 400, title: 'Bad request', proxyError: 'http_request_error' },
+  request_timeout: { status: 408, title: 'The request took too long', proxyError: 'http_request_error' },
   connection_limit_reached: {
     status: 503,
     title: 'Too many connections',
     proxyError: 'connection_limit_reached',
   },
-} as const satisfies Record<
-  EgressFailure['error'] | string,
-  { status: number; title: string; proxyError: string }
->;
+} as const satisfies Record<EgressFailure['error'], FailureRow> & Record<string, FailureRow>;
 
 export type FailureWord = keyof typeof FAILURES;
+
+/** The answer to a connection past the limit: of one source, or of all. */
+export function crowdedAnswer(all: boolean): OwnAnswer {
+  const answer = failureAnswer(
+    'connection_limit_reached',
+    all ? 'too many connections' : 'too many connections from this source',
+  );
+  // Whoever caused it gets 429, everybody else 503.
+  return all ? answer : { ...answer, status: 429, body: answer.body.replace('"status":503', '"status":429') };
+}
 
 /** The answer when the destination can't be had. */
 export function failureAnswer(error: FailureWord, detail: string, rcode?: string): OwnAnswer {
@@ -211,7 +227,10 @@ const MALFORMED_TITLES: Readonly<Record<number, string>> = {
   417: 'Expectation not met',
   431: 'Headers too large',
   501: 'Not served',
+  505: 'HTTP version not served',
 };
+
+const METHODS = 'GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, CONNECT';
 
 /** The answer to a request that can't be understood, or is never served. */
 export function malformedAnswer(status: number, detail: string): OwnAnswer {
@@ -220,6 +239,7 @@ export function malformedAnswer(status: number, detail: string): OwnAnswer {
     proxyStatus('http_request_error', detail),
     ['X-Weir-Reason', 'malformed'],
   ];
+  if (status === 405) headers.push(['Allow', METHODS]);
   return answer(
     status,
     { type: 'about:blank', title, status, detail, code: 'malformed' },
@@ -246,4 +266,5 @@ const STATUS_TEXT: Readonly<Record<number, string>> = {
   502: 'Bad Gateway',
   503: 'Service Unavailable',
   504: 'Gateway Timeout',
+  505: 'HTTP Version Not Supported',
 };

@@ -5,15 +5,15 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Dialer, Located } from '../egress/dial.ts';
 import type { Clock } from '../lib/clock.ts';
-import type { Allowed, Identity, Rail, Subject, Traffic } from '../rail/index.ts';
-import { createConnect } from './connect.ts';
-import type { ConnectHandler } from './connect.ts';
-import { failureAnswer, malformedAnswer, rawAnswer, refusalAnswer } from './enforce.ts';
+import type { Identity, Rail, Refused, Subject, Traffic } from '../rail/index.ts';
+import { createConnect, judged, leaving, refuse } from './connect.ts';
+import { failureAnswer, malformedAnswer, refusalAnswer } from './enforce.ts';
 import type { OwnAnswer } from './enforce.ts';
 import { malformedEvent, pathOf, requestEvent } from './event.ts';
 import { createForwarder } from './forward.ts';
 import type { Forwarded } from './forward.ts';
-import { hasBody, isLoop, parseTarget } from './wire.ts';
+import { drain } from './upload.ts';
+import { isLoop, parseTarget } from './wire.ts';
 import type { Target } from './wire.ts';
 
 export interface HttpHandlerOptions {
@@ -22,24 +22,30 @@ export interface HttpHandlerOptions {
   readonly dialer: Dialer;
   readonly traffic: Traffic;
   readonly clock: Clock;
-  /** Both 15 minutes by default: a model may think for ten. */
+  /** How long an origin may be silent, and a tunnel: both 15 minutes by default, for a model may think for ten. */
   readonly responseMs?: number;
   readonly idleMs?: number;
   readonly connectMs?: number;
+  /** How long a client may pause within a request's body. */
+  readonly uploadIdleMs?: number;
 }
 
 export interface HttpHandler {
   /** Answers a request; `expects` when the client waits for 100 Continue. Never rejects. */
   request(request: IncomingMessage, response: ServerResponse, expects: boolean): Promise<void>;
   /** Answers a CONNECT and carries its tunnel to the end. Never rejects. */
-  readonly connect: ConnectHandler;
-  /** Answers what the parser refused. */
-  malformed(socket: Socket, status: number, detail: string): void;
+  connect(request: IncomingMessage, head: Buffer): Promise<void>;
+  /** Counts what the parser refused; `answer` tells whether the client can still be told, and then the connection ends. */
+  malformed(socket: Socket, status: number, detail: string, answer: boolean): void;
+  /** Resolves once everything has ended and been told of. The client's sockets must have been closed. */
   close(): Promise<void>;
 }
 
 const IDLE_MS = 15 * 60_000;
 const CONNECT_MS = 10_000;
+const UPLOAD_IDLE_MS = 60_000;
+/** How long the rest of a body is read and dropped once the answer is out. */
+const DRAIN_MS = 5000;
 const LOGGED_PATH_MAX = 256;
 
 export function createHttpHandler(options: HttpHandlerOptions): HttpHandler {
@@ -48,123 +54,120 @@ export function createHttpHandler(options: HttpHandlerOptions): HttpHandler {
   const forwarder = createForwarder({
     connectMs: options.connectMs ?? CONNECT_MS,
     responseMs: options.responseMs ?? IDLE_MS,
+    uploadIdleMs: options.uploadIdleMs ?? UPLOAD_IDLE_MS,
     pseudonym,
   });
+  const running = new Set<Promise<void>>();
 
   function refuseMalformed(subject: Subject, status: number, detail: string): OwnAnswer {
     rail.decide(malformedEvent(subject, detail));
-    traffic.note({ kind: 'malformed', vm: subject.vm, source: subject.source, protocol: 'http', detail });
+    const { vm, source } = subject;
+    traffic.note({ kind: 'malformed', vm, source, protocol: 'http', detail, status });
     return malformedAnswer(status, detail);
   }
-  async function request(
-    request: IncomingMessage,
-    response: ServerResponse,
-    expects: boolean,
-  ): Promise<void> {
+
+  async function pass(subject: Subject, target: Target, io: Io): Promise<Passed> {
+    const { request, response, expects } = io;
+    if (isLoop(request.rawHeaders, pseudonym)) {
+      const error = 'proxy_loop_detected';
+      return own(io, failureAnswer(error, 'this request has been here before'), 'allow', { error });
+    }
+    const left = leaving(request.socket);
+    const located = await Promise.race([dialer.locate(subject, target.host, target.port), left.promise]);
+    left.forget();
+    if (located === undefined || response.destroyed) return CLIENT_LEFT;
+    if (!located.ok) return refuseLocated(subject, located, io);
+    if (expects) response.writeContinue();
+    const { addresses } = located;
+    const forwarded = await forwarder.forward({ vm: subject.vm, request, response, target, addresses });
+    if (forwarded.failed === undefined) return passed(forwarded);
+    const { error, detail } = forwarded.failed;
+    const answer = own(io, failureAnswer(error, detail), 'allow', { error });
+    return { ...answer, octetsUp: forwarded.octetsUp };
+  }
+
+  async function serve(request: IncomingMessage, response: ServerResponse, expects: boolean): Promise<void> {
+    if (request.socket.destroyed) return;
     const fromMs = clock.now();
+    const io: Io = { request, response, expects };
     const subject = identity.of(request.socket.remoteAddress ?? '');
-    const head = {
-      method: request.method ?? '',
-      url: request.url ?? '',
-      httpVersion: request.httpVersion,
-      rawHeaders: request.rawHeaders,
-    };
-    const parsed = parseTarget(head);
+    const { method = '', url = '', httpVersion, rawHeaders } = request;
+    const parsed = parseTarget({ method, url, httpVersion, rawHeaders });
     if (!parsed.ok) {
-      send(request, response, refuseMalformed(subject, parsed.status, parsed.detail), true);
+      send(io, refuseMalformed(subject, parsed.status, parsed.detail), true);
       return;
     }
     const { target } = parsed;
-    const decision = rail.decide(requestEvent(subject, head.method, target));
-    const note = (status: number, more: Record<string, string | number>): void => {
-      traffic.note({
-        ...{ kind: 'request', vm: subject.vm, source: subject.source, method: head.method.slice(0, 32) },
-        ...{
-          host: target.host,
-          port: target.port,
-          path: loggedPath(target),
-          status,
-          octets_up: 0,
-          octets_down: 0,
-        },
-        ...{ ms: clock.now() - fromMs, ...more },
-      });
+    const note = (passed: Passed): void => {
+      const { vm, source } = subject;
+      const { host, port } = target;
+      const { status, verdict, octetsUp, octetsDown, words } = passed;
+      const who = { kind: 'request', vm, source, method: method.slice(0, 32), host, port } as const;
+      const sums = { octets_up: octetsUp, octets_down: octetsDown, ms: clock.now() - fromMs };
+      traffic.note({ ...who, path: loggedPath(target), status, ...sums, verdict, ...words });
     };
+    const decision = rail.decide(requestEvent(subject, method, target));
     if (decision.verdict !== 'allow') {
-      const own = refusalAnswer(decision, subject);
-      note(own.status, { verdict: decision.verdict, rule: decision.rule });
-      send(request, response, own, expects);
+      note(ownRefusal(io, decision, subject));
       return;
     }
     try {
-      const ended = await pass(subject, target, { request, response, expects });
-      note(ended.status, {
-        verdict: ended.verdict,
-        octets_up: ended.octetsUp,
-        octets_down: ended.octetsDown,
-        ...ended.words,
-      });
+      note(await pass(subject, target, io));
     } finally {
-      finish(decision);
+      if (decision.ticket !== undefined) rail.finish(decision.ticket);
     }
   }
-  function finish(decision: Allowed): void {
-    if (decision.ticket !== undefined) rail.finish(decision.ticket);
-  }
-  async function pass(subject: Subject, target: Target, io: RequestIo): Promise<Passed> {
-    const { request, response, expects } = io;
-    if (isLoop(request.rawHeaders, pseudonym)) {
-      return own(io, failureAnswer('proxy_loop_detected', 'this request has been here before'), 'allow', {});
-    }
-    const located = await dialer.locate(subject, target.host, target.port);
-    if (!located.ok) return refuseLocated(subject, located, io);
-    if (expects) response.writeContinue();
-    const forwarded = await forwarder.forward(request, response, target, located.addresses);
-    const { failed } = forwarded;
-    if (failed === undefined) return passed(forwarded);
-    const answer = own(io, failureAnswer(failed.error, failed.detail), 'allow', { error: failed.error });
-    return { ...answer, octetsUp: forwarded.octetsUp };
-  }
-  function refuseLocated(subject: Subject, located: Extract<Located, { ok: false }>, io: RequestIo): Passed {
-    if ('refused' in located)
-      return own(io, refusalAnswer(located.refused, subject), 'block', { rule: located.refused.rule });
-    const { error, detail, rcode } = located.failure;
-    const verdict = error.startsWith('dns_') ? 'allow' : 'block';
-    return own(io, failureAnswer(error, detail, rcode), verdict, { error });
+
+  const connect = createConnect({
+    rail,
+    identity,
+    dialer,
+    traffic,
+    clock,
+    refuseMalformed,
+    idleMs: options.idleMs ?? IDLE_MS,
+  });
+  function run(work: Promise<void>): Promise<void> {
+    const done = work.finally(() => running.delete(done));
+    running.add(done);
+    return done;
   }
   return {
-    request,
-    connect: createConnect({
-      rail,
-      identity,
-      dialer,
-      traffic,
-      clock,
-      idleMs: options.idleMs ?? IDLE_MS,
-      refuseMalformed,
-    }),
-    malformed(socket, status, detail) {
-      const subject = identity.of(socket.remoteAddress ?? '');
-      const answer = refuseMalformed(subject, status, detail);
-      if (socket.writable) socket.end(rawAnswer(answer));
+    request: (request, response, expects) => run(serve(request, response, expects)),
+    connect: (request, head) => run(connect(request, head)),
+    malformed(socket, status, detail, answer) {
+      const own = refuseMalformed(identity.of(socket.remoteAddress ?? ''), status, detail);
+      if (answer) refuse(socket, own);
     },
-    close: () => forwarder.close(),
+    async close() {
+      await Promise.all(running);
+      await forwarder.close();
+    },
   };
 }
 
-interface RequestIo {
+interface Io {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
   readonly expects: boolean;
 }
 
+/** What the one line of a request says of its end. */
 interface Passed {
   readonly status: number;
-  readonly verdict: 'allow' | 'block';
+  readonly verdict: string;
   readonly octetsUp: number;
   readonly octetsDown: number;
-  readonly words: Record<string, string>;
+  readonly words: Readonly<Record<string, string>>;
 }
+
+const CLIENT_LEFT: Passed = {
+  status: 0,
+  verdict: 'allow',
+  octetsUp: 0,
+  octetsDown: 0,
+  words: { error: 'client_left' },
+};
 
 const passed = ({ status, octetsUp, octetsDown, cut }: Forwarded): Passed => ({
   status,
@@ -174,28 +177,32 @@ const passed = ({ status, octetsUp, octetsDown, cut }: Forwarded): Passed => ({
   words: cut === undefined ? {} : { error: cut },
 });
 
-function own(
-  io: RequestIo,
-  answer: OwnAnswer,
-  verdict: Passed['verdict'],
-  words: Record<string, string>,
-): Passed {
-  send(io.request, io.response, answer, io.expects);
+function refuseLocated(subject: Subject, located: Extract<Located, { ok: false }>, io: Io): Passed {
+  if ('refused' in located) return ownRefusal(io, located.refused, subject);
+  const { error, detail, rcode } = located.failure;
+  return own(io, failureAnswer(error, detail, rcode), judged(error), { error });
+}
+
+const ownRefusal = (io: Io, refused: Refused, subject: Subject): Passed =>
+  own(io, refusalAnswer(refused, subject), refused.verdict, { rule: refused.rule });
+
+function own(io: Io, answer: OwnAnswer, verdict: string, words: Passed['words']): Passed {
+  // Who was told not to go on may have sent the body all the same: what comes next can't be known.
+  send(io, answer, io.expects);
   return { status: answer.status, verdict, octetsUp: 0, octetsDown: 0, words };
 }
 
-/** Sends an answer of our own. A connection whose request body was not read can't be used again. */
-function send(request: IncomingMessage, response: ServerResponse, answer: OwnAnswer, close: boolean): void {
+/** Sends an answer of our own, and reads what is left of the request. */
+function send({ request, response }: Io, answer: OwnAnswer, close: boolean): void {
   if (response.destroyed || response.headersSent) return;
-  const last = close || hasBody(request.rawHeaders);
-  const connection = last ? ['Connection', 'close'] : [];
-  response.writeHead(answer.status, [...answer.headers.flat(), ...connection]);
-  response.end(request.method === 'HEAD' ? undefined : answer.body, () => {
-    if (last) request.socket.destroySoon();
-  });
+  if (close) response.shouldKeepAlive = false;
+  response.writeHead(answer.status, answer.headers.flat());
+  response.end(request.method === 'HEAD' ? undefined : answer.body);
+  drain(request, DRAIN_MS);
 }
 
 function loggedPath(target: Target): string {
   const path = pathOf(target);
-  return path.length > LOGGED_PATH_MAX ? `${path.slice(0, LOGGED_PATH_MAX)}…` : path;
+  const short = path.length > LOGGED_PATH_MAX ? `${path.slice(0, LOGGED_PATH_MAX)}…` : path;
+  return short.replaceAll(/[^\x21-\x7e…]/g, (octet) => `\\x${octet.charCodeAt(0).toString(16)}`);
 }

@@ -1,6 +1,6 @@
 // HTTP/1.1 requests as a proxy must read them: targets, framing, headers. Pure. What node:http lets through and a proxy must not is
 // refused here; a path is passed on to the octet as it came.
-import { formatIp, parseIp } from '../lib/ip.ts';
+import { formatIp, parseIp, unmap } from '../lib/ip.ts';
 
 export interface Destination {
   /** A lower-case name without trailing dot, or a canonical address. */
@@ -24,7 +24,7 @@ export interface RequestHead {
 export type Fault = {
   readonly ok: false;
   readonly detail: string;
-  readonly status: 400 | 405 | 417 | 431 | 501 | 502;
+  readonly status: 400 | 405 | 417 | 431 | 501 | 505;
 };
 export type ParsedTarget = { readonly ok: true; readonly target: Target } | Fault;
 export type ParsedDestination = { readonly ok: true; readonly destination: Destination } | Fault;
@@ -41,8 +41,8 @@ export function parseAuthority(text: string, normalPort: number | undefined): Pa
   if (/[\s\\%#?/]/.test(text)) return fault('bad authority');
   const ported = /:(\d*)$/.exec(text);
   const hasPort = ported !== null && !text.endsWith(']');
-  const port = hasPort ? Number(ported[1]) : normalPort;
-  if (port === undefined || (hasPort && ported[1] === '')) return fault('a port is missing');
+  const port = hasPort && ported[1] !== '' ? Number(ported[1]) : normalPort;
+  if (port === undefined) return fault('a port is missing');
   if (port < 1 || port > 65_535) return fault('bad port');
   const host = parseHost(hasPort ? text.slice(0, ported.index) : text);
   return host === undefined ? fault('bad host') : { ok: true, destination: { host, port } };
@@ -53,9 +53,13 @@ function parseHost(text: string): string | undefined {
   if (url === null || url.port !== '') return undefined;
   const name = url.hostname.endsWith('.') ? url.hostname.slice(0, -1) : url.hostname;
   const ip = parseIp(name.startsWith('[') ? name.slice(1, -1) : name);
-  if (ip !== undefined) return formatIp(ip);
+  if (ip !== undefined) return formatIp(unmap(ip));
   return name.length <= 253 && /^[a-z0-9_-]+(\.[a-z0-9_-]+)*$/.test(name) ? name : undefined;
 }
+
+/** node:http reads octets as Latin-1; whoever sends a name beyond ASCII means UTF-8. */
+const asUtf8 = (text: string): string =>
+  /[\x80-\xff]/.test(text) ? Buffer.from(text, 'latin1').toString('utf8') : text;
 
 /** A request's target in absolute-form (RFC 9112, 3.2.2). */
 export function parseTarget(head: RequestHead): ParsedTarget {
@@ -73,7 +77,7 @@ export function parseTarget(head: RequestHead): ParsedTarget {
   const authority = end < 0 ? rest : rest.slice(0, end);
   const tail = end < 0 ? '' : rest.slice(end);
   if (tail.includes('#')) return fault('a fragment in the target');
-  const parsed = parseAuthority(authority, 80);
+  const parsed = parseAuthority(asUtf8(authority), 80);
   if (!parsed.ok) return parsed;
   const mismatch = checkHost(head, parsed.destination);
   if (mismatch !== undefined) return mismatch;
@@ -84,7 +88,9 @@ export function parseTarget(head: RequestHead): ParsedTarget {
 export function parseConnect(head: RequestHead): ParsedDestination {
   const checked = checkHead(head);
   if (checked !== undefined) return checked;
-  return parseAuthority(head.url, undefined);
+  // A Content-Length is ignored (RFC 9110, 9.3.6); what follows belongs to the tunnel.
+  if (valuesOf(head.rawHeaders, 'transfer-encoding').length > 0) return fault('CONNECT has no body');
+  return parseAuthority(asUtf8(head.url), undefined);
 }
 
 const UNSERVED: ReadonlySet<string> = new Set(['TRACE', 'TRACK']);
@@ -93,6 +99,7 @@ const UNSERVED: ReadonlySet<string> = new Set(['TRACE', 'TRACK']);
 function checkHead(head: RequestHead): Fault | undefined {
   const { method, httpVersion, rawHeaders } = head;
   if (UNSERVED.has(method)) return fault(`${method} is not served`, 405);
+  if (httpVersion !== '1.1' && httpVersion !== '1.0') return fault('an HTTP version that is not served', 505);
   if (rawHeaders.length / 2 > HEADERS_MAX) return fault('too many headers', 431);
   const coding = valuesOf(rawHeaders, 'transfer-encoding');
   const lengths = valuesOf(rawHeaders, 'content-length');
@@ -106,16 +113,30 @@ function checkHead(head: RequestHead): Fault | undefined {
   const hosts = valuesOf(rawHeaders, 'host');
   if (hosts.length > 1) return fault('two Host headers');
   if (hosts.length === 0 && httpVersion !== '1.0') return fault('no Host header');
-  const upgrade = valuesOf(rawHeaders, 'upgrade').join(',').toLowerCase();
-  if (upgrade.includes('websocket'))
-    return fault('an upgrade needs CONNECT here: use wss:, or a proxy setting that tunnels', 501);
-  return undefined;
+  if (method === 'OPTIONS' && valuesOf(rawHeaders, 'max-forwards')[0] === '0') {
+    return fault('OPTIONS of the proxy itself is not served', 405);
+  }
+  return checkUpgrade(rawHeaders) ?? checkExpect(rawHeaders);
+}
+
+/** Nothing is upgraded here; h2c alone may be ignored, for its senders go on in HTTP/1.1. */
+function checkUpgrade(rawHeaders: readonly string[]): Fault | undefined {
+  const protocols = valuesOf(rawHeaders, 'upgrade')
+    .flatMap((value) => value.toLowerCase().split(','))
+    .map((protocol) => protocol.trim());
+  if (protocols.every((protocol) => protocol === 'h2c' || protocol === '')) return undefined;
+  return fault('an upgrade needs CONNECT here: use wss:, or a proxy setting that tunnels', 501);
+}
+
+function checkExpect(rawHeaders: readonly string[]): Fault | undefined {
+  const known = valuesOf(rawHeaders, 'expect').every((value) => value.toLowerCase() === '100-continue');
+  return known ? undefined : fault('an expectation other than 100-continue', 417);
 }
 
 function checkHost(head: RequestHead, destination: Destination): Fault | undefined {
   const [host] = valuesOf(head.rawHeaders, 'host');
   if (host === undefined) return undefined;
-  const parsed = parseAuthority(host, 80);
+  const parsed = parseAuthority(asUtf8(host), 80);
   if (!parsed.ok) return fault('bad Host header');
   const same = parsed.destination.host === destination.host && parsed.destination.port === destination.port;
   return same ? undefined : fault('Host differs from the target');
@@ -143,27 +164,25 @@ const HOP_BY_HOP: ReadonlySet<string> = new Set([
   'transfer-encoding',
   'upgrade',
   'proxy-connection',
-  'proxy-authorization',
   'proxy-authenticate',
   'proxy-authentication-info',
-]);
-/** Never taken from a sandbox: they tell origins who the client is, and anyone can write them. */
-const FORGEABLE: ReadonlySet<string> = new Set([
-  'forwarded',
-  'x-forwarded-for',
-  'x-forwarded-host',
-  'x-forwarded-proto',
-  'x-real-ip',
 ]);
 /** Connection may not name these away (RFC 9110, 7.6.1): the message would mean something else. */
 const ESSENTIAL: ReadonlySet<string> = new Set([
   'host',
   'content-length',
-  'cache-control',
-  'authorization',
   'content-type',
   'content-encoding',
+  'content-range',
+  'cache-control',
+  'authorization',
+  'cookie',
+  'set-cookie',
+  'location',
+  'via',
 ]);
+/** Never passed on from a sandbox: what is meant for proxies, what says who a client is and anyone can write, what is weir's own. */
+const UNTRUSTED = /^(?:host|expect|forwarded|x-real-ip|x-forwarded-.*|proxy-.*|x-weir-.*)$/;
 
 /** Headers that go on to the other side, as pairs; framing is left to whoever sends them. */
 function endToEnd(rawHeaders: readonly string[], drop: (name: string) => boolean): string[] {
@@ -186,16 +205,26 @@ function endToEnd(rawHeaders: readonly string[], drop: (name: string) => boolean
 export function requestHeaders(head: RequestHead, target: Target, pseudonym: string): string[] {
   const bracketed = target.host.includes(':') ? `[${target.host}]` : target.host;
   const host = target.port === 80 ? bracketed : `${bracketed}:${target.port}`;
-  const drop = (name: string): boolean => name === 'host' || name === 'expect' || FORGEABLE.has(name);
-  return ['Host', host, ...endToEnd(head.rawHeaders, drop), 'Via', `${head.httpVersion} ${pseudonym}`];
+  const kept = endToEnd(head.rawHeaders, (name) => UNTRUSTED.test(name));
+  return ['Host', host, ...stepped(head.method, kept), 'Via', `${head.httpVersion} ${pseudonym}`];
 }
 
-/** A response's headers for the client. */
-export const responseHeaders = (rawHeaders: readonly string[], pseudonym: string): string[] => [
-  ...endToEnd(rawHeaders, () => false),
-  'Via',
-  `1.1 ${pseudonym}`,
-];
+/** One hop fewer to go (RFC 9110, 7.6.2). */
+function stepped(method: string, headers: string[]): string[] {
+  if (method !== 'OPTIONS') return headers;
+  return headers.map((text, i) =>
+    i % 2 === 1 && headers[i - 1]?.toLowerCase() === 'max-forwards' && /^\d{1,9}$/.test(text)
+      ? String(Number(text) - 1)
+      : text,
+  );
+}
+
+/** A response's headers for the client. An answer that has no body must not announce one. */
+export function responseHeaders(rawHeaders: readonly string[], pseudonym: string, status = 200): string[] {
+  const drop = (name: string): boolean =>
+    name.startsWith('x-weir-') || (status === 204 && name === 'content-length');
+  return [...endToEnd(rawHeaders, drop), 'Via', `1.1 ${pseudonym}`];
+}
 
 /** Whether the request came through this proxy before. */
 export const isLoop = (rawHeaders: readonly string[], pseudonym: string): boolean =>

@@ -26,7 +26,7 @@ describe('a target', () => {
     ['127.1', '127.0.0.1'],
     ['127.0.0.1.', '127.0.0.1'],
     ['①②⑦.⓪.⓪.①', '127.0.0.1'],
-    ['[::FFFF:127.0.0.1]', '::ffff:7f00:1'],
+    ['[::FFFF:127.0.0.1]', '127.0.0.1'],
     ['EXAMPLE.com.', 'example.com'],
     ['bücher.example', 'xn--bcher-kva.example'],
     ['under_score.example', 'under_score.example'],
