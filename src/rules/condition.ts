@@ -136,15 +136,15 @@ function compile(node: ASTNode, scope: Scope): Compiled {
     case 'value':
       return constant(node.args as Value | bigint, node, scope);
     case 'list': {
-      const items = (node.args as ASTNode[]).map((item) => compile(item, scope));
+      const items = (node.args).map((item) => compile(item, scope));
       return (event) => items.map((item) => item(event));
     }
     case '!_': {
-      const of = compile(node.args as ASTNode, scope);
+      const of = compile(node.args, scope);
       return (event) => !truth(of(event));
     }
     case '-_': {
-      const of = compile(node.args as ASTNode, scope);
+      const of = compile(node.args, scope);
       return (event) => -Number(of(event));
     }
     case '?:': {
@@ -171,10 +171,10 @@ function constant(value: Value | bigint, node: ASTNode, scope: Scope): Compiled 
 
 /** `dns.qname` and `vm`, as registry names; undefined for anything else. */
 function fieldName(node: ASTNode): string | undefined {
-  if (node.op === 'id') return node.args as string;
+  if (node.op === 'id') return node.args;
   if (node.op !== '.') return undefined;
-  const [of, key] = node.args as [ASTNode, string];
-  return of.op === 'id' ? `${of.args as string}.${key}` : undefined;
+  const [of, key] = node.args;
+  return of.op === 'id' ? `${of.args}.${key}` : undefined;
 }
 
 function compileField(name: string, node: ASTNode, scope: Scope): Compiled {
@@ -207,9 +207,9 @@ function compileBinary(node: ASTNode, scope: Scope): Compiled {
   if (
     node.op === 'in' &&
     list?.op === 'list' &&
-    (list.args as ASTNode[]).every((item) => item.op === 'value')
+    (list.args).every((item) => item.op === 'value')
   ) {
-    const set = new Set((list.args as ASTNode[]).map((item) => item.args as Value));
+    const set = new Set((list.args).map((item) => item.args as Value));
     return (event) => set.has(left(event));
   }
   return (event) => operator(left(event), right(event));
