@@ -1,0 +1,26 @@
+# weir in a container: DNS on :53, the HTTP proxy on :3128, as a user without rights.
+FROM debian:bookworm-slim AS build
+RUN apt-get update && apt-get install -y --no-install-recommends npm libcap2-bin && rm -rf /var/lib/apt/lists/*
+WORKDIR /weir
+COPY package.json package-lock.json .npmrc ./
+# The Node that weir runs on comes with its packages; only the binary is kept of it.
+RUN npm ci --omit=dev \
+  && find node_modules -path '*/node-linux-*/*' -name include -type d -prune -exec rm -rf {} + \
+  && setcap cap_net_bind_service=+ep "$(readlink -f node_modules/.bin/node)"
+COPY LICENSE ./
+COPY config ./config
+COPY scripts/weir ./scripts/weir
+COPY src ./src
+
+FROM debian:bookworm-slim
+RUN useradd --system --uid 65053 --home-dir /weir weir && install -d -o weir -g weir -m 0700 /var/lib/weir
+COPY --from=build /weir /weir
+WORKDIR /weir
+USER weir
+ENV WEIR_DNS_LISTEN=0.0.0.0:53 WEIR_HTTP_LISTEN=0.0.0.0:3128 WEIR_ADMIN_LISTEN=127.0.0.1:9053 WEIR_DATA=/var/lib/weir
+# Listeners that are not on loopback refuse strangers: name your sandboxes under `vms`, or say WEIR_IDENTITY_UNKNOWN=by-address.
+VOLUME /var/lib/weir
+EXPOSE 53/udp 53/tcp 3128/tcp
+HEALTHCHECK --interval=10s --timeout=5s --start-period=10s CMD ["scripts/weir", "health"]
+ENTRYPOINT ["scripts/weir"]
+CMD ["run"]
