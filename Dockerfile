@@ -1,12 +1,12 @@
-# weir in a container: DNS on :53, the HTTP proxy on :3128, as a user without rights.
+# weir in a container: DNS on :53, the HTTP proxy on :3128, as a user without rights. Container engines let any user bind low ports
+# inside a container (net.ipv4.ip_unprivileged_port_start=0); where yours doesn't, add that sysctl.
 FROM debian:bookworm-slim AS build
-RUN apt-get update && apt-get install -y --no-install-recommends npm libcap2-bin && rm -rf /var/lib/apt/lists/*
+RUN apt-get update && apt-get install -y --no-install-recommends npm && rm -rf /var/lib/apt/lists/*
 WORKDIR /weir
 COPY package.json package-lock.json .npmrc ./
 # The Node that weir runs on comes with its packages; only the binary is kept of it.
 RUN npm ci --omit=dev \
-  && find node_modules -path '*/node-linux-*/*' -name include -type d -prune -exec rm -rf {} + \
-  && setcap cap_net_bind_service=+ep "$(readlink -f node_modules/.bin/node)"
+  && find node_modules -path '*/node-linux-*/*' -name include -type d -prune -exec rm -rf {} +
 COPY LICENSE ./
 COPY config ./config
 COPY scripts/weir ./scripts/weir
