@@ -72,11 +72,11 @@ export function createDnsServer(options: DnsServerOptions): DnsServer {
   }
   async function close(graceMs: number): Promise<void> {
     closing = true;
-    const ended = bound.map((b) => new Promise<void>((resolve) => b.tcp.close(() => resolve())));
-    tcp.drain();
-    await atMost(graceMs, Promise.all([busy.idle(), ...ended]));
+    const stopped = bound.map((b) => new Promise<void>((resolve) => b.tcp.close(() => resolve())));
+    const ended = tcp.drain();
+    await atMost(graceMs, Promise.all([busy.idle(), ended]));
     tcp.destroy();
-    await Promise.all([...ended, ...bound.map((b) => closeUdp(b.udp))]);
+    await Promise.all([ended, ...stopped, ...bound.map((b) => closeUdp(b.udp))]);
     bound.length = 0;
   }
   return {

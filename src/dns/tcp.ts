@@ -22,8 +22,8 @@ const BACKLOG_OCTETS = 1024 * 1024;
 export interface TcpService {
   accept(socket: Socket): void;
   readonly connections: number;
-  /** Reads no further query, sends the answers that are due, and ends each connection after its own. */
-  drain(): void;
+  /** Reads no further query, sends the answers that are due, and ends each connection after its own; resolves when all are gone. */
+  drain(): Promise<void>;
   destroy(): void;
 }
 
@@ -48,6 +48,7 @@ export function serveTcp(handler: DnsHandler, limits: Partial<TcpLimits>, busy: 
   const most = { ...LIMITS, ...limits };
   const open = new Set<Connection>();
   const perVm = new Map<string, number>();
+  const waiting: (() => void)[] = [];
 
   function accept(socket: Socket): void {
     socket.on('error', () => socket.destroy());
@@ -80,6 +81,7 @@ export function serveTcp(handler: DnsHandler, limits: Partial<TcpLimits>, busy: 
   function forget(connection: Connection): void {
     clearTimeout(connection.idle);
     open.delete(connection);
+    if (open.size === 0) for (const resolve of waiting.splice(0)) resolve();
     const left = (perVm.get(connection.vm) ?? 1) - 1;
     if (left === 0) perVm.delete(connection.vm);
     else perVm.set(connection.vm, left);
@@ -146,6 +148,7 @@ export function serveTcp(handler: DnsHandler, limits: Partial<TcpLimits>, busy: 
         connection.buffered = Buffer.alloc(0);
         finish(connection);
       }
+      return open.size === 0 ? Promise.resolve() : new Promise((resolve) => waiting.push(resolve));
     },
     destroy() {
       for (const { socket } of open) socket.destroy();
