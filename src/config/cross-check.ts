@@ -1,6 +1,6 @@
 // Checks that need more than one key. Owns the refusals to start: an upstream that is weir itself, two VMs with one address.
 import { networkInterfaces } from 'node:os';
-import { formatEndpoint, formatIp } from '../lib/ip.ts';
+import { formatEndpoint, formatIp, parseIp, unmap } from '../lib/ip.ts';
 import type { DnsUpstream } from '../lib/upstream-address.ts';
 import type { Config, Endpoint, Where } from './load.ts';
 
@@ -9,7 +9,8 @@ export function crossChecks(config: Config, where: Where): string[] {
   return [...upstreamChecks(config, where), ...vmChecks(config, where), ...listenerChecks(config, where)];
 }
 
-function upstreamChecks({ dns }: Config, where: Where): string[] {
+function upstreamChecks(config: Config, where: Where): string[] {
+  const { dns } = config;
   const problems: string[] = [];
   if (dns.upstreams.length === 0) {
     problems.push(
@@ -17,8 +18,9 @@ function upstreamChecks({ dns }: Config, where: Where): string[] {
     );
   }
   const check = (upstream: DnsUpstream, path: readonly PropertyKey[]): void => {
-    const own = dns.listen.find((listener) => isSame(listener, upstream));
-    if (own === undefined) return;
+    // HTTP and admin listen on TCP only: a UDP server may well share their port.
+    const own = upstream.transport === 'tcp' ? [config.http, config.admin] : [];
+    if (![dns, ...own].some(({ listen }) => listen.some((listener) => isSame(listener, upstream)))) return;
     const name = formatEndpoint(upstream.address, upstream.port);
     problems.push(
       `${where(path)}: ${path.map(String).join('.')}: upstream ${name} is weir's own listener: queries would go round in circles; name another server`,
@@ -34,10 +36,20 @@ function upstreamChecks({ dns }: Config, where: Where): string[] {
 /** Whether dialling the upstream would reach the listener; an any-address listener has every local address. */
 function isSame(listener: Endpoint, upstream: DnsUpstream): boolean {
   if (listener.port !== upstream.port || listener.port === 0) return false;
-  if (listener.address === upstream.address) return true;
-  if (listener.address !== '0.0.0.0' && listener.address !== '::') return false;
+  const from = plain(listener.address);
+  const to = plain(upstream.address);
+  // Dialling the any-address reaches loopback.
+  const dialled = to === '0.0.0.0' ? '127.0.0.1' : to === '::' ? '::1' : to;
+  if (from === dialled) return true;
+  if (from !== '0.0.0.0' && from !== '::') return false;
   const local = Object.values(networkInterfaces()).flatMap((list) => list ?? []);
-  return upstream.address.startsWith('127.') || local.some(({ address }) => address === upstream.address);
+  return dialled.startsWith('127.') || local.some(({ address }) => address === dialled);
+}
+
+/** Canonical text, with an IPv4 address written as IPv6 seen as what it is. */
+function plain(address: string): string {
+  const ip = parseIp(address);
+  return ip === undefined ? address : formatIp(unmap(ip));
 }
 
 function vmChecks(config: Config, where: Where): string[] {

@@ -51,9 +51,8 @@ export function fromEnvironment(
   const known = new Map(ENVIRONMENT_KEYS.map((key) => [variableOf(key), key]));
   const variables = new Map<string, string>();
   const problems: string[] = [];
-  if (typeof value !== 'object' || value === null || Array.isArray(value))
-    return { value, variables, problems };
-  const out = structuredClone(value) as Record<string, unknown>;
+  if (!isSection(value)) return { value, variables, problems };
+  const out = structuredClone(value);
   for (const [name, text] of Object.entries(env)) {
     if (!name.startsWith('WEIR_') || text === undefined || text === '') continue;
     const key = known.get(name);
@@ -82,6 +81,10 @@ function set(root: Record<string, unknown>, path: readonly string[], value: unkn
     return;
   }
   const below = root[key];
-  if (typeof below !== 'object' || below === null) root[key] = {};
-  set(root[key] as Record<string, unknown>, rest, value);
+  const section = isSection(below) ? below : {};
+  root[key] = section;
+  set(section, rest, value);
 }
+
+const isSection = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);

@@ -1,9 +1,10 @@
 // From file and environment to one frozen Config. Owns where files are looked for, and every complaint's place; the only reader
 // of the environment.
 import { globSync, readFileSync } from 'node:fs';
-import { dirname, isAbsolute, join, relative, resolve } from 'node:path';
+import { isAbsolute, join, relative, resolve } from 'node:path';
 import { parseAllow } from '../lib/egress-allow.ts';
 import type { EgressAllow } from '../lib/egress-allow.ts';
+import { errorCode, errorText } from '../lib/error-text.ts';
 import { parseEndpoint, parseRange } from '../lib/ip.ts';
 import type { IpRange } from '../lib/ip.ts';
 import { parseUpstream, systemUpstreams } from '../lib/upstream-address.ts';
@@ -17,6 +18,7 @@ import { configSchema, SHIPPED_RULES } from './schema.ts';
 import type { WrittenConfig } from './schema.ts';
 import { complaintsOf } from './complaints.ts';
 
+/** An address in canonical text, and a port. */
 export interface Endpoint {
   readonly address: string;
   readonly port: number;
@@ -79,7 +81,7 @@ const PROJECT = join(import.meta.dirname, '..', '..');
 /** The environment of this process. */
 export const processEnvironment = (): Readonly<Record<string, string | undefined>> => process.env;
 
-/** Never throws for what a person wrote. Problems are `file:line:column: key: what is wrong`. */
+/** Never throws for what a person wrote. The configuration is frozen. Problems are `file:line:column: key: what is wrong`. */
 export function loadConfig(options: LoadOptions): Loaded {
   const found = findFile(options);
   if (!found.ok) return found;
@@ -122,10 +124,8 @@ function findFile(
   try {
     return { ok: true, path: relative(options.cwd, path) || path, text: readFileSync(path, 'utf8') };
   } catch (error) {
-    if (options.file === undefined && (error as { code?: string }).code === 'ENOENT')
-      return { ok: true, path: '', text: '' };
-    const why = error instanceof Error ? error.message : String(error);
-    return { ok: false, problems: [`${options.file ?? DEFAULT_FILE}: can't be read: ${why}`] };
+    if (options.file === undefined && errorCode(error) === 'ENOENT') return { ok: true, path: '', text: '' };
+    return { ok: false, problems: [`${options.file ?? DEFAULT_FILE}: can't be read: ${errorText(error)}`] };
   }
 }
 
@@ -135,30 +135,14 @@ function assemble(
   where: Where,
   file: string | undefined,
 ): Loaded {
-  const problems: string[] = [];
-  const texts = (patterns: readonly string[], path: readonly PropertyKey[]): RuleText[] =>
-    patterns.flatMap((pattern, i) => {
-      const found = ruleTexts(pattern, options.cwd);
-      if (!found.ok) problems.push(`${where([...path, i])}: ${path.map(String).join('.')}: ${found.detail}`);
-      return found.ok ? found.texts : [];
-    });
-  const listeners = {
-    dns: ends(written.dns.listen),
-    http: ends(written.http.listen),
-    admin: ends(written.admin.listen),
-  };
-  const open = [...listeners.dns, ...listeners.http].some((e) => !isLoopback(e.address));
+  const rules = rulesOf(written, options.cwd, where);
+  const http = { listen: ends(written.http.listen) };
+  const dns = dnsOf(written, options);
+  const open = [...dns.listen, ...http.listen].some((e) => !isLoopback(e.address));
   const config: Config = {
-    dns: {
-      listen: listeners.dns,
-      upstreams:
-        written.dns.upstreams === 'system'
-          ? systemUpstreams(options.resolvConf ?? readResolvConf())
-          : upstreams(written.dns.upstreams),
-      zones: Object.entries(written.dns.zones).map(([zone, list]) => ({ zone, upstreams: upstreams(list) })),
-    },
-    http: { listen: listeners.http },
-    admin: { listen: listeners.admin },
+    dns,
+    http,
+    admin: { listen: ends(written.admin.listen) },
     vms: written.vms.map(({ id, sources, profile, tenant }) => ({
       id,
       profile,
@@ -173,15 +157,7 @@ function assemble(
       allow: written.egress.allow.flatMap((text) => okOnly(parseAllow(text))),
       ports: written.egress.ports,
     },
-    rules: {
-      corp: texts(written.rules.corp, ['rules', 'corp']),
-      profiles: new Map(
-        Object.entries(written.rules.profiles).map(([name, list]) => [
-          name,
-          texts(list, ['rules', 'profiles', name]),
-        ]),
-      ),
-    },
+    rules: rules.texts,
     state: { keysPerVm: written.state.keys_per_vm, maxBytes: written.state.max_bytes },
     log: {
       file: written.log.file === null ? null : resolve(options.cwd, written.log.file),
@@ -192,8 +168,43 @@ function assemble(
     },
     data: resolve(options.cwd, written.data),
   };
-  problems.push(...crossChecks(config, where));
-  return problems.length > 0 ? { ok: false, problems } : { ok: true, config, file };
+  const problems = [...rules.problems, ...crossChecks(config, where)];
+  return problems.length > 0 ? { ok: false, problems } : { ok: true, config: frozen(config), file };
+}
+
+function dnsOf({ dns }: WrittenConfig, { resolvConf }: LoadOptions): Config['dns'] {
+  return {
+    listen: ends(dns.listen),
+    upstreams:
+      dns.upstreams === 'system' ? systemUpstreams(resolvConf ?? readResolvConf()) : upstreams(dns.upstreams),
+    zones: Object.entries(dns.zones).map(([zone, list]) => ({ zone, upstreams: upstreams(list) })),
+  };
+}
+
+function rulesOf(
+  { rules }: WrittenConfig,
+  cwd: string,
+  where: Where,
+): { texts: Config['rules']; problems: string[] } {
+  const problems: string[] = [];
+  const texts = (patterns: readonly string[], path: readonly PropertyKey[]): RuleText[] =>
+    patterns.flatMap((pattern, i) => {
+      const found = ruleTexts(pattern, cwd);
+      if (!found.ok) problems.push(`${where([...path, i])}: ${path.map(String).join('.')}: ${found.detail}`);
+      return found.ok ? found.texts : [];
+    });
+  const corp = texts(rules.corp, ['rules', 'corp']);
+  const profiles = new Map(
+    Object.entries(rules.profiles).map(([name, list]) => [name, texts(list, ['rules', 'profiles', name])]),
+  );
+  return { texts: { corp, profiles }, problems };
+}
+
+/** Freezes plain objects and lists all the way down. */
+function frozen<T>(value: T): T {
+  if (typeof value !== 'object' || value === null || Object.isFrozen(value)) return value;
+  for (const part of value instanceof Map ? value.values() : Object.values(value)) frozen(part);
+  return Object.freeze(value);
 }
 
 const okOnly = (parsed: ReturnType<typeof parseAllow>): EgressAllow[] => (parsed.ok ? [parsed.allow] : []);
@@ -228,12 +239,15 @@ function ruleTexts(
   const base = pattern === SHIPPED_RULES ? PROJECT : cwd;
   const paths = globSync(isAbsolute(pattern) ? pattern : join(base, pattern)).sort();
   if (paths.length === 0)
-    return { ok: false, detail: `no file matches \`${pattern}\` below ${dirname(join(base, 'x'))}` };
+    return {
+      ok: false,
+      detail: `no file matches \`${pattern}\`${isAbsolute(pattern) ? '' : ` below ${base}`}`,
+    };
   try {
     const texts = paths.map((path) => ({ path: shown(path, cwd), text: readFileSync(path, 'utf8') }));
     return { ok: true, texts };
   } catch (error) {
-    return { ok: false, detail: `can't be read: ${error instanceof Error ? error.message : String(error)}` };
+    return { ok: false, detail: `can't be read: ${errorText(error)}` };
   }
 }
 

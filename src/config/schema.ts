@@ -1,7 +1,7 @@
 // The configuration: every key, default and bound in one place. Types, docs and config/schema.json follow from it.
 import { z } from 'zod';
 import { parseAllow } from '../lib/egress-allow.ts';
-import { parseEndpoint, parseRange } from '../lib/ip.ts';
+import { parseEndpoint, parseIp, parseRange } from '../lib/ip.ts';
 import { parseUpstream } from '../lib/upstream-address.ts';
 
 const endpoint = z.string().refine((text) => parseEndpoint(text) !== undefined, {
@@ -28,14 +28,19 @@ const source = z.string().refine((text) => parseRange(text) !== undefined, {
     'must be an IP address or a range without bits behind its length, such as 10.1.0.2/32 or fd00:1::/64',
 });
 const name = z.string().regex(/^[a-z0-9][a-z0-9._-]{0,62}$/, {
-  error: 'must be lower-case letters, digits, dots and dashes, at most 63',
+  error:
+    'must be at most 63 lower-case letters, digits, dots, dashes and underscores, with a letter or digit first',
 });
 const zone = z.string().regex(/^[a-z0-9_]([a-z0-9_.-]{0,251}[a-z0-9_])?$/, {
   error: 'must be a lower-case name without a trailing dot',
 });
 
 const vm = z.strictObject({
-  id: name.refine((id) => id !== 'unknown', { error: '`unknown` is the VM of strangers' }),
+  id: name
+    .refine((id) => id !== 'unknown', { error: '`unknown` is the VM of strangers: choose another id' })
+    .refine((id) => parseIp(id) === undefined, {
+      error: 'must not be an address: strangers have such ids with identity.unknown: by-address',
+    }),
   sources: z.array(source).min(1).describe('addresses or ranges, v4 and v6, that are this VM'),
   profile: name.default('balanced').describe('a key of rules.profiles'),
   tenant: z.string().min(1).max(63).optional().describe('who the VM works for'),
