@@ -32,7 +32,7 @@ const resetting = await startRawOrigin((socket) => {
     setTimeout(() => socket.resetAndDestroy(), 50);
   });
 });
-const silent = await startRawOrigin();
+const silent = await startRawOrigin((socket) => socket.on('end', () => socket.end()));
 const broken = new Map<string, string>([
   ['a status of 099', 'HTTP/1.1 099 Odd\r\n\r\n'],
   ['a status of 1000', 'HTTP/1.1 1000 Odd\r\n\r\n'],
@@ -64,12 +64,13 @@ beforeAll(async () => {
     upstreamPort: upstream.port,
     config: { egress: { allow: ['127.0.0.0/8'], ports } },
   });
-  await ask('warm.example', { port: weir.dns });
+  // Sockets to the upstream are kept for the next query, up to a number: all of them are open before anything is counted.
+  for (let i = 0; i < 400; i += 1) await ask('warm.example', { port: weir.dns });
   await get(`http://127.0.0.1:${good.port}/`, a());
   baseline = sockets();
 });
 afterAll(async () => {
-  await until(`sockets are back to ${baseline}`, () => sockets() <= baseline + 8, 15_000);
+  await until(`sockets are back to ${baseline}`, () => sockets() <= baseline, 15_000);
   expect(await weir.stop()).toBe(0);
   for (const origin of [resetting, silent, odd, good]) origin.close();
   await upstream.close();
