@@ -27,8 +27,8 @@ export function joinTunnel(options: TunnelOptions): Promise<TunnelEnd> {
   return new Promise((resolve) => {
     const cut = (why: NonNullable<TunnelEnd['error']>): void => {
       error ??= why;
-      client.destroy();
-      upstream.destroy();
+      // A reset goes on as a reset: an end would say that all had arrived.
+      for (const socket of [client, upstream]) if (!socket.destroyed) socket.resetAndDestroy();
     };
     const closed = (socket: Socket): void => {
       gone.add(socket);

@@ -186,6 +186,11 @@ const FAILURES = {
   proxy_loop_detected: { status: 502, title: 'Loop', proxyError: 'proxy_loop_detected' },
   http_request_error: { status: 400, title: 'Bad request', proxyError: 'http_request_error' },
   request_timeout: { status: 408, title: 'The request took too long', proxyError: 'http_request_error' },
+  connection_write_timeout: {
+    status: 504,
+    title: 'The destination takes no more',
+    proxyError: 'connection_write_timeout',
+  },
   connection_limit_reached: {
     status: 503,
     title: 'Too many connections',

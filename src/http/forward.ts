@@ -16,7 +16,7 @@ export interface ForwardOptions {
   readonly connectMs: number;
   /** How long an origin may think before it answers, and pause while it does. */
   readonly responseMs: number;
-  /** How long a client may pause within a request's body. */
+  /** How long a client may pause within a request's body, and an origin in taking it. */
   readonly uploadIdleMs: number;
   readonly pseudonym: string;
 }
@@ -114,8 +114,8 @@ function dispatch(dispatcher: Dispatcher, flow: Flow, sending: Sending): Promise
       resolve({ octetsUp: upload?.octets() ?? 0, octetsDown, status, ...end });
     };
     const closed = (): void => {
-      abort?.(new Error('the client left'));
       settle(response.writableFinished ? {} : { cut });
+      abort?.(new Error('the client left'));
     };
     const timer = setTimeout(() => {
       settle({ failed: CONNECT_TIMEOUT, again: 'connect' });
@@ -150,7 +150,7 @@ function dispatch(dispatcher: Dispatcher, flow: Flow, sending: Sending): Promise
           if (response.headersSent) {
             cut = 'origin_reset';
             response.destroy();
-          } else settle(upload?.silent() === true ? { failed: CLIENT_SILENT } : failureOf(error));
+          } else settle(stuckFailure(upload) ?? failureOf(error));
         },
       },
     );
@@ -200,10 +200,14 @@ const CONNECT_TIMEOUT = {
   error: 'connection_timeout',
   detail: 'the destination did not accept the connection in time',
 } as const;
-const CLIENT_SILENT = {
-  error: 'request_timeout',
-  detail: 'the request stopped in the middle of its body',
-} as const;
+
+function stuckFailure(upload: Upload | undefined): Failure | undefined {
+  const on = upload?.stuck();
+  if (on === undefined) return undefined;
+  return on === 'client'
+    ? say('request_timeout', 'the request stopped in the middle of its body')
+    : say('connection_write_timeout', 'the destination takes no more of the request');
+}
 
 const say = (error: FailureWord, detail: string, again?: Attempt['again']): Failure => ({
   failed: { error, detail },

@@ -26,7 +26,7 @@ export interface HttpHandlerOptions {
   readonly responseMs?: number;
   readonly idleMs?: number;
   readonly connectMs?: number;
-  /** How long a client may pause within a request's body. */
+  /** How long a client may pause within a request's body, and an origin in taking it: a minute by default. */
   readonly uploadIdleMs?: number;
 }
 
@@ -60,7 +60,8 @@ export function createHttpHandler(options: HttpHandlerOptions): HttpHandler {
   const running = new Set<Promise<void>>();
 
   function refuseMalformed(subject: Subject, status: number, detail: string): OwnAnswer {
-    rail.decide(malformedEvent(subject, detail));
+    const decision = rail.decide(malformedEvent(subject, detail));
+    if (decision.verdict === 'allow' && decision.ticket !== undefined) rail.finish(decision.ticket);
     const { vm, source } = subject;
     traffic.note({ kind: 'malformed', vm, source, protocol: 'http', detail, status });
     return malformedAnswer(status, detail);

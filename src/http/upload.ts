@@ -1,4 +1,4 @@
-// A request's body on its way out. Owns back-pressure, the count, and the patience with a silent client; never touches the request
+// A request's body on its way out. Owns back-pressure, the count, and the patience with either side; never touches the request
 // before the first read, so that a body which no origin has begun to take can still go to another.
 import type { IncomingMessage } from 'node:http';
 import { Readable } from 'node:stream';
@@ -6,21 +6,27 @@ import { Readable } from 'node:stream';
 export interface Upload {
   readonly body: Readable;
   readonly octets: () => number;
-  /** Whether the client stopped sending in the middle. */
-  readonly silent: () => boolean;
+  /** Who stopped in the middle, if one did: a client that sends nothing, or an origin that takes nothing. */
+  readonly stuck: () => 'client' | 'origin' | undefined;
 }
 
-/** `idleMs`: how long the client may take for the next octets while the origin is ready for them. */
+/**
+ * `idleMs`: how long the client may take for the next octets, and the origin for those it was given. Without the second, a client
+ * that left would not be missed: nobody reads from it while the origin is full.
+ */
 export function uploadOf(request: IncomingMessage, idleMs: number): Upload {
   let octets = 0;
-  let silent = false;
+  let stuck: 'client' | 'origin' | undefined;
   let attached = false;
   let timer: NodeJS.Timeout | undefined;
 
   const onData = (chunk: Buffer): void => {
     octets += chunk.length;
     if (body.push(chunk)) timer?.refresh();
-    else pause();
+    else {
+      wait('origin');
+      request.pause();
+    }
   };
   const onEnd = (): void => {
     detach();
@@ -29,10 +35,12 @@ export function uploadOf(request: IncomingMessage, idleMs: number): Upload {
   const onGone = (): void => {
     body.destroy(new Error('the client left in the middle of its request'));
   };
-  function pause(): void {
+  function wait(on: 'client' | 'origin'): void {
     clearTimeout(timer);
-    timer = undefined;
-    request.pause();
+    timer = setTimeout(() => {
+      stuck = on;
+      body.destroy(new Error(`the ${on} stopped in the middle of the request`));
+    }, idleMs);
   }
   function attach(): void {
     attached = true;
@@ -45,10 +53,7 @@ export function uploadOf(request: IncomingMessage, idleMs: number): Upload {
   }
   const body = new Readable({
     read() {
-      timer ??= setTimeout(() => {
-        silent = true;
-        body.destroy(new Error('the client stopped in the middle of its request'));
-      }, idleMs);
+      wait('client');
       if (!attached) attach();
       request.resume();
     },
@@ -58,7 +63,7 @@ export function uploadOf(request: IncomingMessage, idleMs: number): Upload {
       done(error);
     },
   });
-  return { body, octets: () => octets, silent: () => silent };
+  return { body, octets: () => octets, stuck: () => stuck };
 }
 
 /** Reads and drops what is left of a request, for `ms` at most, so that an answer given early isn't lost to a reset. */

@@ -57,10 +57,6 @@ function parseHost(text: string): string | undefined {
   return name.length <= 253 && /^[a-z0-9_-]+(\.[a-z0-9_-]+)*$/.test(name) ? name : undefined;
 }
 
-/** node:http reads octets as Latin-1; whoever sends a name beyond ASCII means UTF-8. */
-const asUtf8 = (text: string): string =>
-  /[\x80-\xff]/.test(text) ? Buffer.from(text, 'latin1').toString('utf8') : text;
-
 /** A request's target in absolute-form (RFC 9112, 3.2.2). */
 export function parseTarget(head: RequestHead): ParsedTarget {
   const checked = checkHead(head);
@@ -77,7 +73,7 @@ export function parseTarget(head: RequestHead): ParsedTarget {
   const authority = end < 0 ? rest : rest.slice(0, end);
   const tail = end < 0 ? '' : rest.slice(end);
   if (tail.includes('#')) return fault('a fragment in the target');
-  const parsed = parseAuthority(asUtf8(authority), 80);
+  const parsed = parseAuthority(authority, 80);
   if (!parsed.ok) return parsed;
   const mismatch = checkHost(head, parsed.destination);
   if (mismatch !== undefined) return mismatch;
@@ -90,7 +86,7 @@ export function parseConnect(head: RequestHead): ParsedDestination {
   if (checked !== undefined) return checked;
   // A Content-Length is ignored (RFC 9110, 9.3.6); what follows belongs to the tunnel.
   if (valuesOf(head.rawHeaders, 'transfer-encoding').length > 0) return fault('CONNECT has no body');
-  return parseAuthority(asUtf8(head.url), undefined);
+  return parseAuthority(head.url, undefined);
 }
 
 const UNSERVED: ReadonlySet<string> = new Set(['TRACE', 'TRACK']);
@@ -136,7 +132,7 @@ function checkExpect(rawHeaders: readonly string[]): Fault | undefined {
 function checkHost(head: RequestHead, destination: Destination): Fault | undefined {
   const [host] = valuesOf(head.rawHeaders, 'host');
   if (host === undefined) return undefined;
-  const parsed = parseAuthority(asUtf8(host), 80);
+  const parsed = parseAuthority(host, 80);
   if (!parsed.ok) return fault('bad Host header');
   const same = parsed.destination.host === destination.host && parsed.destination.port === destination.port;
   return same ? undefined : fault('Host differs from the target');
