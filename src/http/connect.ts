@@ -129,24 +129,32 @@ export function createConnect(options: ConnectOptions): ConnectHandler {
   };
 }
 
-/** Tells when the client goes: by a promise and by a signal. Must be forgotten. */
+/** Tells when the client goes: by a promise, and by a signal for those who ask. Must be forgotten. */
 export function leaving(client: Socket): {
   readonly promise: Promise<undefined>;
   readonly signal: AbortSignal;
   forget(): void;
 } {
-  const gone = new AbortController();
+  let gone: AbortController | undefined;
   let tell: (value: undefined) => void = () => {};
   const promise = new Promise<undefined>((resolve) => {
     tell = resolve;
   });
   const onClose = (): void => {
-    gone.abort();
+    gone?.abort();
     tell(undefined);
   };
   if (client.destroyed) onClose();
   else client.once('close', onClose);
-  return { promise, signal: gone.signal, forget: () => client.off('close', onClose) };
+  return {
+    promise,
+    get signal() {
+      gone ??= new AbortController();
+      if (client.destroyed) gone.abort();
+      return gone.signal;
+    },
+    forget: () => client.off('close', onClose),
+  };
 }
 
 function failed({ error, detail, rcode }: EgressFailure): Opened {

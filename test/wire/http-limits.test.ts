@@ -233,9 +233,12 @@ describe('a stop', () => {
 describe('curl', () => {
   const run = promisify(execFile);
   const curl = async (proxy: number, ...args: string[]): Promise<{ status: string; out: string }> => {
+    const common = ['--silent', '--max-time', '10', '--noproxy', '', '--proxy', `http://127.0.0.1:${proxy}`];
     const { stdout } = await run('curl', [
-      ...['--silent', '--max-time', '10', '--noproxy', '', '--proxy', `http://127.0.0.1:${proxy}`],
-      ...['--write-out', '\n%{http_code} %{http_connect}', ...args],
+      ...common,
+      '--write-out',
+      '\n%{http_code} %{http_connect}',
+      ...args,
     ]).catch((error: { stdout: string }) => error);
     const lines = stdout.split('\n');
     return { status: lines.at(-1) ?? '', out: lines.slice(0, -1).join('\n') };

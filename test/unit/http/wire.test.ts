@@ -41,7 +41,7 @@ describe('a target', () => {
     '[::1%25lo]',
     '[bad',
     'a..b',
-    `${'a'.repeat(300)}`,
+    'a'.repeat(300),
     '1.2.3.4.5',
     '256.1.1.1',
   ])('%j is refused', (written) => expect(hostOf(written)).toMatch(/^refused/));
