@@ -127,7 +127,8 @@ function startDataThread(input: DataThreadInput, log: Log): DataThread {
       case 'records':
         for (const line of message.detections) log.detection(line);
         for (const line of message.traffic) log.traffic(line);
-        post({ kind: 'taken' });
+        // A log that nobody reads must hold up the lines, where they are bounded and counted, not pile them up here.
+        void log.room().then(() => post({ kind: 'taken' }));
         break;
       case 'error':
         log.error({ kind: 'rail_error' }, `the rail failed closed: ${message.message}`);

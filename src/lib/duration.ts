@@ -22,3 +22,12 @@ export function parseDuration(text: string): number | undefined {
   const ms = Number(match?.[1]) * (UNIT_MS[match?.[2] ?? ''] ?? Number.NaN);
   return Number.isSafeInteger(ms) && ms > 0 ? ms : undefined;
 }
+
+/** The same, written short: in the largest unit that gives a whole number. `parseDuration` reads it again, unless it is 0. */
+export function formatDuration(ms: number): string {
+  for (const unit of ['d', 'h', 'm', 's']) {
+    const unitMs = UNIT_MS[unit] ?? 1;
+    if (ms >= unitMs && ms % unitMs === 0) return `${ms / unitMs}${unit}`;
+  }
+  return `${ms}ms`;
+}
