@@ -10,6 +10,8 @@ import { systemClock } from '../../src/lib/clock.ts';
 import { parseAllow } from '../../src/lib/egress-allow.ts';
 import type { Subject } from '../../src/rail/index.ts';
 import { fakeIdentity, FakeRail, FakeTraffic } from './fake-rail.ts';
+import { startOrigin, startRawOrigin } from './http-origin.ts';
+import type { Origin, RawOrigin } from './http-origin.ts';
 
 /** Knows the names that it was given; any other is a failure of the test. */
 export class FakeResolver implements Resolver {
@@ -84,6 +86,40 @@ export async function startHttp(options: BenchOptions = {}): Promise<HttpBench> 
     async close(graceMs = 0) {
       await server.close(graceMs);
       if (rail.open.size > 0) throw new Error(`${rail.open.size} tickets were never finished`);
+    },
+  };
+}
+
+/** What one test starts, closed in the other order by `close`: call it after each test. */
+export interface Stage {
+  /** `script`: what the rail answers; allows everything without one. */
+  readonly bench: (options: BenchOptions, script?: FakeRail['script']) => Promise<HttpBench>;
+  readonly raw: (serve?: Parameters<typeof startRawOrigin>[0]) => Promise<RawOrigin>;
+  readonly origin: (answer?: Parameters<typeof startOrigin>[0]) => Promise<Origin>;
+  readonly close: () => Promise<void>;
+}
+
+export function createStage(): Stage {
+  const closing: (() => void | Promise<void>)[] = [];
+  return {
+    async bench(options, script) {
+      const started = await startHttp(options);
+      if (script !== undefined) started.rail.script = script;
+      closing.push(() => started.close());
+      return started;
+    },
+    async raw(serve) {
+      const origin = await startRawOrigin(serve);
+      closing.push(() => origin.close());
+      return origin;
+    },
+    async origin(answer) {
+      const origin = await startOrigin(answer);
+      closing.push(() => origin.close());
+      return origin;
+    },
+    async close() {
+      for (const close of closing.splice(0).toReversed()) await close();
     },
   };
 }

@@ -3,29 +3,16 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { ALLOW } from '../../src/rail/index.ts';
 import { connectTunnel, open, parseAnswer, sendRaw } from '../support/http-client.ts';
 import { FakeRail, refused } from '../support/fake-rail.ts';
-import { startHttp } from '../support/http-bench.ts';
+import { createStage, startHttp } from '../support/http-bench.ts';
 import type { BenchOptions, HttpBench } from '../support/http-bench.ts';
-import { startRawOrigin } from '../support/http-origin.ts';
-import type { RawOrigin } from '../support/http-origin.ts';
 import { until } from '../support/weir.ts';
 
-const closing: (() => void | Promise<void>)[] = [];
-afterEach(async () => {
-  for (const close of closing.splice(0).toReversed()) await close();
-});
-
-/** A rail that gives every tunnel a ticket: closing the bench fails when one is left open. */
-async function bench(options: BenchOptions): Promise<HttpBench> {
-  const started = await startHttp(options);
-  started.rail.script = (event) => (event.type === 'tunnel.open' ? FakeRail.ticket() : ALLOW);
-  closing.push(() => started.close());
-  return started;
-}
-async function raw(serve?: Parameters<typeof startRawOrigin>[0]): Promise<RawOrigin> {
-  const origin = await startRawOrigin(serve);
-  closing.push(() => origin.close());
-  return origin;
-}
+const stage = createStage();
+afterEach(() => stage.close());
+const { raw } = stage;
+/** Every tunnel has a ticket: closing the stage fails when one is left open. */
+const bench = (options: BenchOptions): Promise<HttpBench> =>
+  stage.bench(options, (event) => (event.type === 'tunnel.open' ? FakeRail.ticket() : ALLOW));
 const connectHead = (authority: string): string =>
   `CONNECT ${authority} HTTP/1.1\r\nHost: ${authority}\r\n\r\n`;
 const BOTH = ['tunnel.open', 'tunnel.close'];

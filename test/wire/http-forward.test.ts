@@ -4,33 +4,13 @@ import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { open, parseAnswer, sendRaw } from '../support/http-client.ts';
 import { FakeRail, refused } from '../support/fake-rail.ts';
-import { startHttp } from '../support/http-bench.ts';
-import type { BenchOptions, HttpBench } from '../support/http-bench.ts';
-import { startOrigin, startRawOrigin } from '../support/http-origin.ts';
-import type { Origin, RawOrigin } from '../support/http-origin.ts';
+import { createStage } from '../support/http-bench.ts';
 import { until } from '../support/weir.ts';
 
 const OK = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok';
-const closing: (() => void | Promise<void>)[] = [];
-afterEach(async () => {
-  for (const close of closing.splice(0).toReversed()) await close();
-});
-
-async function bench(options: BenchOptions): Promise<HttpBench> {
-  const started = await startHttp(options);
-  closing.push(() => started.close());
-  return started;
-}
-async function raw(serve?: Parameters<typeof startRawOrigin>[0]): Promise<RawOrigin> {
-  const origin = await startRawOrigin(serve);
-  closing.push(() => origin.close());
-  return origin;
-}
-async function origin(answer?: Parameters<typeof startOrigin>[0]): Promise<Origin> {
-  const started = await startOrigin(answer);
-  closing.push(() => started.close());
-  return started;
-}
+const stage = createStage();
+afterEach(() => stage.close());
+const { bench, raw, origin } = stage;
 /** A port that nobody listens on. */
 async function deadPort(): Promise<number> {
   const server = createServer();
@@ -332,85 +312,5 @@ describe('a kept connection that the origin has closed', () => {
     expect(parseAnswer(await again('POST')).status).toBe(200);
     expect(parseAnswer(await again('POST')).status).toBe(502);
     expect(serving).toBe(1);
-  });
-});
-
-describe('an answer', () => {
-  const through = async (text: string | Buffer): Promise<string> => {
-    const to = await raw((socket) => socket.on('data', () => socket.end(text)));
-    const weir = await bench({ ports: [to.port] });
-    const host = `127.0.0.1:${to.port}`;
-    return sendRaw(`GET http://${host}/ HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`, {
-      proxy: weir.port,
-    });
-  };
-
-  it('keeps its headers in order and case, and loses what is hop by hop or poses as weir', async () => {
-    const got = await through(
-      'HTTP/1.1 203 Odd Phrase\r\nSet-Cookie: a\r\nX-WEIR-Reason: fake\r\nset-cookie: b\r\nKeep-Alive: timeout=5\r\nConnection: x-hop\r\nX-Hop: 1\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nContent-Length: 2\r\n\r\nok',
-    );
-    const [first, ...lines] = got.slice(0, got.indexOf('\r\n\r\n')).split('\r\n');
-    expect(first).toBe('HTTP/1.1 203 Odd Phrase');
-    expect(lines.filter((line) => !/^(via|connection):/i.test(line))).toEqual([
-      'Set-Cookie: a',
-      'set-cookie: b',
-      'Date: Sun, 06 Nov 1994 08:49:37 GMT',
-      'Content-Length: 2',
-    ]);
-  });
-
-  it('loses its interim answers and its trailers', async () => {
-    const got = await through(
-      'HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-T\r\n\r\n2\r\nok\r\n0\r\nX-T: 1\r\n\r\n',
-    );
-    expect(got).not.toMatch(/Processing|Early Hints|X-T/i);
-    expect(parseAnswer(got).status).toBe(200);
-    expect(got).toContain('\r\n\r\n2\r\nok\r\n0\r\n\r\n');
-  });
-
-  it('that never comes for all its interim answers is 502', async () => {
-    const got = await through('HTTP/1.1 102 Processing\r\n\r\n'.repeat(1000));
-    expect(parseAnswer(got).status).toBe(502);
-  });
-
-  it('with a reason phrase beyond ASCII is passed on without it', async () => {
-    const got = await through(Buffer.from('HTTP/1.1 200 Schön\r\nContent-Length: 0\r\n\r\n', 'utf8'));
-    expect(got.split('\r\n', 1)[0]?.trim()).toBe('HTTP/1.1 200');
-  });
-
-  it('that ends with the connection is passed on whole', async () => {
-    const got = await through(`HTTP/1.0 200 OK\r\n\r\n${'y'.repeat(300_000)}`);
-    expect(parseAnswer(got).body.replaceAll(/[^y]/g, '')).toHaveLength(300_000);
-  });
-
-  it('that does not come in time is 504', async () => {
-    const to = await raw();
-    const weir = await bench({ ports: [to.port], handler: { responseMs: 300 } });
-    const host = `127.0.0.1:${to.port}`;
-    const got = await sendRaw(
-      `GET http://${host}/ HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`,
-      { proxy: weir.port },
-      5000,
-    );
-    expect(parseAnswer(got).status).toBe(504);
-    expect(got).toContain('http_response_timeout');
-  });
-});
-
-describe('a loop', () => {
-  it('is 502: what comes back with our own Via is not sent around again', async () => {
-    const to = await raw((socket) => socket.on('data', () => socket.end(OK)));
-    const weir = await bench({ ports: [to.port] });
-    const host = `127.0.0.1:${to.port}`;
-    const send = (via: string): Promise<string> =>
-      sendRaw(
-        `GET http://${host}/ HTTP/1.1\r\nHost: ${host}\r\nVia: 1.1 other, ${via}\r\nConnection: close, via\r\n\r\n`,
-        { proxy: weir.port },
-      );
-    expect(parseAnswer(await send('1.1 another')).status).toBe(200);
-    const pseudonym = /1\.1 (weir-[0-9a-f]+)/.exec(to.received())?.[1] ?? '';
-    const answer = parseAnswer(await send(`1.1 ${pseudonym}`));
-    expect(answer.status).toBe(502);
-    expect(answer.headers.get('proxy-status')).toContain('error=proxy_loop_detected');
   });
 });

@@ -4,35 +4,16 @@ import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { open, parseAnswer, sendRaw } from '../support/http-client.ts';
 import { FakeRail, refused } from '../support/fake-rail.ts';
-import { startHttp } from '../support/http-bench.ts';
+import { createStage, startHttp } from '../support/http-bench.ts';
 import type { BenchOptions, HttpBench } from '../support/http-bench.ts';
-import { startOrigin, startRawOrigin } from '../support/http-origin.ts';
-import type { Origin, RawOrigin } from '../support/http-origin.ts';
 import { until } from '../support/weir.ts';
 
 const MIB = 1_048_576;
-const closing: (() => void | Promise<void>)[] = [];
-afterEach(async () => {
-  for (const close of closing.splice(0).toReversed()) await close();
-});
-
-/** Every request has a ticket: closing the bench fails when one is left open. */
-async function bench(options: BenchOptions): Promise<HttpBench> {
-  const started = await startHttp(options);
-  started.rail.script = () => FakeRail.ticket();
-  closing.push(() => started.close());
-  return started;
-}
-async function raw(serve?: Parameters<typeof startRawOrigin>[0]): Promise<RawOrigin> {
-  const origin = await startRawOrigin(serve);
-  closing.push(() => origin.close());
-  return origin;
-}
-async function origin(answer?: Parameters<typeof startOrigin>[0]): Promise<Origin> {
-  const started = await startOrigin(answer);
-  closing.push(() => started.close());
-  return started;
-}
+const stage = createStage();
+afterEach(() => stage.close());
+const { raw, origin } = stage;
+/** Every event has a ticket: closing the stage fails when one is left open. */
+const bench = (options: BenchOptions): Promise<HttpBench> => stage.bench(options, () => FakeRail.ticket());
 const pause = (ms: number): Promise<void> =>
   new Promise((resolve) => {
     setTimeout(resolve, ms);
