@@ -17,8 +17,10 @@ export type MetricSource =
   | 'state_full'
   | 'traffic_lines_dropped'
   | 'record_lines_dropped'
+  | 'log_lines_lost'
   | 'rail_errors'
   | 'vms'
+  | 'state_bytes'
   | 'open_keys';
 
 interface Metric {
@@ -84,6 +86,13 @@ export const METRICS: readonly Metric[] = [
     'detection lines merged into one a rule, counts kept',
     'record_lines_dropped',
   ),
+  single(
+    'weir_log_lines_lost_total',
+    'counter',
+    'lines that stdout or the log file could not take',
+    'log_lines_lost',
+  ),
+  single('weir_state_bytes', 'gauge', 'octets of the counters of all VMs that have state', 'state_bytes'),
   single('weir_vms', 'gauge', 'VMs that have state', 'vms'),
   single('weir_open_keys', 'gauge', 'keys that are blocked or warned now', 'open_keys'),
 ];

@@ -2,6 +2,7 @@
 // decides anything about traffic.
 import { extname } from 'node:path';
 import { Worker } from 'node:worker_threads';
+import type { Readings } from '../admin/metrics.ts';
 import { createAdmin } from '../admin/routes.ts';
 import { createAdminServer } from '../admin/server.ts';
 import type { AdminServer } from '../admin/server.ts';
@@ -9,6 +10,7 @@ import type { DataThreadInput } from '../data-thread.ts';
 import { formatEndpoint } from '../lib/ip.ts';
 import { systemClock } from '../lib/clock.ts';
 import { createTotals, TOTALS_BYTES } from '../state/totals.ts';
+import type { SharedTotals } from '../state/totals.ts';
 import { checkAll } from './check.ts';
 import type { Checked } from './check.ts';
 import { EXIT } from './exit.ts';
@@ -58,8 +60,9 @@ async function supervise(checked: Good, key: Uint8Array, log: Log, options: RunO
   let ready = false;
   const hosts = new Set(['localhost', '127.0.0.1', '::1', ...config.admin.listen.map((e) => e.address)]);
   const silentMs = (): number => Math.max(0, systemClock.wall() - totals.get('heartbeat_ms'));
+  const readings = readingsOf(totals, checked, log);
   const admin = createAdminServer(
-    createAdmin({ readings: totals, silentMs, ready: () => ready, hosts }),
+    createAdmin({ readings, silentMs, ready: () => ready, hosts }),
     config.admin.listen,
   );
   let adminAt: readonly Endpoint[];
@@ -88,6 +91,18 @@ async function supervise(checked: Good, key: Uint8Array, log: Log, options: RunO
   admin.close();
   log.error({}, `the data thread died: ${ended}: weir stops, so that nothing passes unjudged`);
   return EXIT.internal;
+}
+
+/** What metrics show: the data thread's totals, and what the control thread knows itself. */
+function readingsOf(totals: SharedTotals, { config, bytes }: Good, log: Log): Readings {
+  const unused = (): number => config.identity.vmsMax - totals.get('vms');
+  return {
+    events: (type, refused) => totals.events(type, refused),
+    get(name) {
+      if (name === 'log_lines_lost') return log.lost;
+      return name === 'state_bytes' ? bytes.total - unused() * bytes.perVm : totals.get(name);
+    },
+  };
 }
 
 function readyFields(endpoints: readonly Endpoint[], checked: Good): object {
