@@ -27,14 +27,15 @@ function parseV4Word(text: string): number | undefined {
   return word;
 }
 
-function parseGroups(text: string): number[] | undefined {
+/** `ends`: whether the address ends with these groups, which may then end in dotted decimal. */
+function parseGroups(text: string, ends: boolean): number[] | undefined {
   if (text === '') return [];
   const groups: number[] = [];
   const parts = text.split(':');
   for (let i = 0; i < parts.length; i += 1) {
     const part = parts[i] ?? '';
     if (part.includes('.')) {
-      const word = i === parts.length - 1 ? parseV4Word(part) : undefined;
+      const word = ends && i === parts.length - 1 ? parseV4Word(part) : undefined;
       if (word === undefined) return undefined;
       groups.push(Math.floor(word / 65536), word % 65536);
     } else {
@@ -48,8 +49,8 @@ function parseGroups(text: string): number[] | undefined {
 function parseV6(text: string): Ip | undefined {
   const halves = text.split('::');
   if (halves.length > 2) return undefined;
-  const head = parseGroups(halves[0] ?? '');
-  const tail = halves.length === 2 ? parseGroups(halves[1] ?? '') : [];
+  const head = parseGroups(halves[0] ?? '', halves.length === 1);
+  const tail = halves.length === 2 ? parseGroups(halves[1] ?? '', true) : [];
   if (head === undefined || tail === undefined) return undefined;
   const missing = 8 - head.length - tail.length;
   if (halves.length === 2 ? missing < 1 : missing !== 0) return undefined;
