@@ -28,7 +28,9 @@ while [ $# -gt 0 ]; do
     *) echo "dns-load.sh: unknown option $1" >&2; usage ;;
   esac
 done
-case $count$batch in *[!0-9]*) echo 'dns-load.sh: --count and --batch take whole numbers' >&2; usage ;; esac
+for number in "$count" "$batch"; do
+  [[ $number =~ ^[1-9][0-9]*$ ]] || { echo 'dns-load.sh: --count and --batch take whole numbers from 1 on' >&2; usage; }
+done
 
 names=$(mktemp)
 trap 'rm -f "$names"' EXIT
@@ -38,13 +40,14 @@ options=(@"$server" -p "$port" +noall +comments +time=6 +tries=1)
 [ -n "$tcp" ] && options+=("$tcp")
 [ -n "$bind" ] && options+=(-b "$bind")
 counts=$(
-  split -l "$batch" --filter="dig ${options[*]} -f /dev/stdin || true" "$names" \
-    | sed -n -e 's/.*status: \([A-Z]*\),.*/\1/p' -e 's/.*timed out.*/TIMEOUT/p' -e 's/.*no servers could be reached.*/TIMEOUT/p' \
-    | sort | uniq -c | awk '{ print $2 "=" $1 }'
+  SHELL=/bin/sh split -l "$batch" --filter="dig ${options[*]@Q} -f /dev/stdin || true" "$names" \
+    | sed -n -e 's/.*status: \([A-Z0-9]*\),.*/\1/p' \
+    | awk -v asked="$count" '{ n[$1]++ } END { if (NR < asked) n["TIMEOUT"] = asked - NR; for (r in n) print r "=" n[r] }' \
+    | sort
 )
 echo "$counts"
 
 [ -z "$expect" ] && exit 0
-if [ "$(tr ',' '\n' <<<"$expect" | sort)" = "$(sort <<<"$counts")" ]; then exit 0; fi
+if [ "$(tr ',' '\n' <<<"$expect" | grep -v '=0$' | sort)" = "$counts" ]; then exit 0; fi
 echo "dns-load.sh: expected $expect" >&2
 exit 1

@@ -66,6 +66,8 @@ export async function startWeir(options: StartOptions = {}): Promise<RunningWeir
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { ...process.env, ...options.env },
   });
+  // A test that fails before it stops its weir must not leave it behind.
+  process.once('exit', () => child.kill('SIGKILL'));
   const lines: Line[] = [];
   let complaints = '';
   child.stderr.on('data', (chunk: Buffer) => (complaints += chunk.toString()));
