@@ -136,7 +136,7 @@ function compile(node: ASTNode, scope: Scope): Compiled {
     case 'value':
       return constant(node.args as Value | bigint, node, scope);
     case 'list': {
-      const items = (node.args).map((item) => compile(item, scope));
+      const items = node.args.map((item) => compile(item, scope));
       return (event) => items.map((item) => item(event));
     }
     case '!_': {
@@ -204,12 +204,8 @@ function compileBinary(node: ASTNode, scope: Scope): Compiled {
   if (node.op === '&&') return (event) => truth(left(event)) && truth(right(event));
   if (node.op === '||') return (event) => truth(left(event)) || truth(right(event));
   const list = (node.args as ASTNode[])[1];
-  if (
-    node.op === 'in' &&
-    list?.op === 'list' &&
-    (list.args).every((item) => item.op === 'value')
-  ) {
-    const set = new Set((list.args).map((item) => item.args as Value));
+  if (node.op === 'in' && list?.op === 'list' && list.args.every((item) => item.op === 'value')) {
+    const set = new Set(list.args.map((item) => item.args as Value));
     return (event) => set.has(left(event));
   }
   return (event) => operator(left(event), right(event));
