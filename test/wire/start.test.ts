@@ -193,6 +193,25 @@ describe('weir run', () => {
     taken.close();
   });
 
+  it('ends with 70 when the data thread dies: nothing may pass unjudged', async () => {
+    // Loaded before weir in each of its threads; it kills the one that decides, half a second after its start.
+    const bomb = `import { isMainThread } from 'node:worker_threads';
+      if (!isMainThread) setTimeout(() => { throw new Error('a bug'); }, 500);`;
+    const running = await startWeir({
+      upstreamPort: upstream.port,
+      env: { NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(bomb)}` },
+    });
+    const code = await new Promise((resolve) => {
+      running.child.once('close', resolve);
+    });
+    expect(code).toBe(70);
+    expect(running.lines.at(-1)).toMatchObject({
+      level: 'error',
+      msg: expect.stringContaining('the data thread died: Error: a bug'),
+    });
+    rmSync(running.folder, { recursive: true, force: true });
+  });
+
   it('writes the log file too, rotated by size, so that tail -F can follow', async () => {
     const file = join(scratch, 'weir.log');
     const running = await startWeir({
