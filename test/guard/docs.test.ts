@@ -6,6 +6,7 @@ import { parse } from 'yaml';
 import { generated, read } from '../../scripts/generate.ts';
 import { REASONS } from '../../src/rail/decision.ts';
 import { configSchema } from '../../src/config/schema.ts';
+import { detectionFields } from '../../src/control/log.ts';
 import { loadRules } from '../../src/rules/load.ts';
 import { ROOT } from '../support/source.ts';
 
@@ -59,6 +60,31 @@ describe('the docs', () => {
   it('list every reason of a refusal', () => {
     const page = read('docs/architecture.md');
     for (const reason of REASONS) if (reason !== 'allowed') expect(page, reason).toContain(`\`${reason}\``);
+  });
+
+  it('list the fields of a detection line', () => {
+    const listed = /A detection has `([^`]+)`/.exec(read('docs/architecture.md'))?.[1]?.split(/\s+/) ?? [];
+    const line = {
+      rule: 'r',
+      ruleLevel: 'low',
+      title: '',
+      eventId: '',
+      eventType: 'dns.query',
+      vm: '',
+      profile: '',
+      key: '',
+    } as const;
+    const more = {
+      value: 0,
+      max: 0,
+      windowMs: 1,
+      state: 'blocked',
+      mode: 'enforce',
+      verdict: 'block',
+      count: 1,
+    } as const;
+    const written = Object.keys(detectionFields({ ...line, ...more, interval: false, time: 0, message: '' }));
+    expect(listed.sort()).toEqual([...written, 'level', 'msg'].sort());
   });
 
   it('of the shipped rules name each one, with its mode', () => {
