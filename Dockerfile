@@ -4,16 +4,18 @@ FROM debian:bookworm-slim AS build
 RUN apt-get update && apt-get install -y --no-install-recommends npm && rm -rf /var/lib/apt/lists/*
 WORKDIR /weir
 COPY package.json package-lock.json .npmrc ./
+COPY scripts/weir scripts/link-node.mjs ./scripts/
 # The Node that weir runs on comes with its packages; only the binary is kept of it.
 RUN npm ci --omit=dev \
   && find node_modules -path '*/node-linux-*/*' -name include -type d -prune -exec rm -rf {} +
 COPY LICENSE ./
 COPY config ./config
-COPY scripts/weir ./scripts/weir
 COPY src ./src
 
 FROM debian:bookworm-slim
-RUN useradd --system --uid 65053 --home-dir /weir weir && install -d -o weir -g weir -m 0700 /var/lib/weir
+# The one library that Node needs and this image lacks.
+RUN apt-get update && apt-get install -y --no-install-recommends libatomic1 && rm -rf /var/lib/apt/lists/*
+RUN useradd --uid 65053 --no-create-home --home-dir /weir --shell /usr/sbin/nologin weir && install -d -o weir -g weir -m 0700 /var/lib/weir
 COPY --from=build /weir /weir
 WORKDIR /weir
 USER weir
