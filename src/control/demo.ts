@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import packet from 'dns-packet';
+import { processEnvironment } from '../config/load.ts';
 import { startOrigin, startUpstream } from './demo-peers.ts';
 import { EXIT } from './exit.ts';
 import type { ExitCode } from './exit.ts';
@@ -128,7 +129,10 @@ function startWeir(folder: string, dnsPort: number, originPort: number): Promise
   const child = spawn(process.execPath, [main, 'run', '--config', file], {
     stdio: ['ignore', 'pipe', 'inherit'],
     cwd: folder,
+    env: withoutSettings(processEnvironment()),
   });
+  // However the demo ends, it leaves no weir behind.
+  process.once('exit', () => child.kill('SIGKILL'));
   const detections: Record<string, unknown>[] = [];
   return new Promise((resolve, reject) => {
     child.once('exit', (code) => reject(new Error(`weir ended with ${code ?? 'a signal'}`)));
@@ -140,6 +144,11 @@ function startWeir(folder: string, dnsPort: number, originPort: number): Promise
       resolve({ child, dns: port('dns'), http: port('http'), detections });
     });
   });
+}
+
+/** A container's WEIR_ variables are for the weir that serves it: the demo's own would listen, and refuse, as that one does. */
+function withoutSettings(env: ReturnType<typeof processEnvironment>): Record<string, string | undefined> {
+  return Object.fromEntries(Object.entries(env).filter(([name]) => !name.startsWith('WEIR_')));
 }
 
 /** SIGTERM, and wait: the last lines carry the last counts. */
