@@ -3,12 +3,15 @@
 set -eu
 
 # command:package
-needed="dig:bind9-dnsutils kdig:knot-dnsutils curl:curl jq:jq git:git"
+needed="dig:bind9-dnsutils kdig:knot-dnsutils curl:curl jq:jq git:git mkfifo:coreutils prlimit:util-linux"
 
 missing=""
 for pair in $needed; do
   command -v "${pair%%:*}" >/dev/null 2>&1 || missing="$missing ${pair#*:}"
 done
+# A library of the pinned Node, which slim systems lack.
+node="$(dirname "$0")/../node_modules/.bin/node"
+if [ -x "$node" ] && "$node" --version 2>&1 | grep -q libatomic; then missing="$missing libatomic1"; fi
 [ -z "$missing" ] && exit 0
 
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then

@@ -49,16 +49,23 @@ export class Ring implements Cells {
   }
 
   charge(slot: number, cost: number, _value: number, now: number): void {
-    const index = this.#index(now);
     const newest = this.#newest[slot] ?? 0;
-    if (index - newest >= CELLS) this.#cells.fill(0, slot * CELLS, (slot + 1) * CELLS);
-    else for (let i = newest + 1; i <= index; i += 1) this.#cells[slot * CELLS + (i % CELLS)] = 0;
-    const at = slot * CELLS + (Math.max(index, newest) % CELLS);
+    const index = Math.max(this.#index(now), newest);
+    if (index > newest) this.#total[slot] = this.#advance(slot, newest, index);
+    const at = slot * CELLS + (index % CELLS);
     this.#cells[at] = (this.#cells[at] ?? 0) + cost;
-    this.#newest[slot] = Math.max(index, newest);
+    this.#newest[slot] = index;
+    this.#total[slot] = (this.#total[slot] ?? 0) + cost;
+  }
+
+  /** Empties the sub-windows between `newest` and `index`; gives what is left, added up anew so that sums never drift. */
+  #advance(slot: number, newest: number, index: number): number {
+    const first = slot * CELLS;
+    if (index - newest >= CELLS) this.#cells.fill(0, first, first + CELLS);
+    else for (let i = newest + 1; i <= index; i += 1) this.#cells[first + (i % CELLS)] = 0;
     let total = 0;
-    for (let i = slot * CELLS; i < (slot + 1) * CELLS; i += 1) total += this.#cells[i] ?? 0;
-    this.#total[slot] = total;
+    for (let i = first; i < first + CELLS; i += 1) total += this.#cells[i] ?? 0;
+    return total;
   }
 
   value(slot: number, now: number): number {
