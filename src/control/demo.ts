@@ -131,8 +131,11 @@ function startWeir(folder: string, dnsPort: number, originPort: number): Promise
     cwd: folder,
     env: withoutSettings(processEnvironment()),
   });
-  // However the demo ends, it leaves no weir behind.
-  process.once('exit', () => child.kill('SIGKILL'));
+  // However the demo ends, it leaves nothing behind.
+  process.once('exit', () => {
+    child.kill('SIGKILL');
+    rmSync(folder, { recursive: true, force: true });
+  });
   const detections: Record<string, unknown>[] = [];
   return new Promise((resolve, reject) => {
     child.once('exit', (code) => reject(new Error(`weir ended with ${code ?? 'a signal'}`)));

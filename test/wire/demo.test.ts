@@ -1,5 +1,7 @@
 // The demo beside a weir that has settings of its own, as in a container.
 import { spawn } from 'node:child_process';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { describe, expect, it } from 'vitest';
@@ -48,8 +50,10 @@ describe('weir demo', () => {
     expect(shown).toContain('answered: 600 with 200, 10 with 429');
   });
 
-  it('leaves no weir behind when its reader goes away', async () => {
-    const demo = spawn(WEIR, ['demo'], { env: CONTAINER, stdio: ['ignore', 'pipe', 'ignore'] });
+  it('leaves no weir and no file behind when its reader goes away', async () => {
+    const temporary = mkdtempSync(join(tmpdir(), 'weir-test-'));
+    const env = { ...CONTAINER, TMPDIR: temporary };
+    const demo = spawn(WEIR, ['demo'], { env, stdio: ['ignore', 'pipe', 'ignore'] });
     const ended = new Promise((resolve) => {
       demo.once('close', resolve);
     });
@@ -62,5 +66,7 @@ describe('weir demo', () => {
     demo.stdout.destroy();
     await ended;
     await until('the demo’s weir is gone', () => !children.some(isAlive));
+    expect(readdirSync(temporary).filter((name) => name.startsWith('weir-'))).toEqual([]);
+    rmSync(temporary, { recursive: true });
   });
 });
