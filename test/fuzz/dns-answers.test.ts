@@ -9,7 +9,7 @@ import { FakeExchange } from '../support/fake-exchange.ts';
 import { FakeRail, SUBJECT } from '../support/fake-rail.ts';
 import { Random, SEED } from '../support/random.ts';
 
-console.log(`dns answers fuzz: WEIR_SEED=${SEED}`);
+console.log(`dns answers fuzz: TEST_SEED=${SEED}`);
 
 const ROUNDS = 20_000;
 const HOST = 'www.example.com';
@@ -54,7 +54,7 @@ describe('a hostile answer', () => {
       if (!resolved.ok) continue;
       found += 1;
       const wrong = resolved.addresses.filter((address) => isIP(address) === 0);
-      expect(wrong, `WEIR_SEED=${SEED} ${message.toString('hex')}`).toEqual([]);
+      expect(wrong, `TEST_SEED=${SEED} ${message.toString('hex')}`).toEqual([]);
     }
     expect(found).toBeGreaterThan(ROUNDS / 10);
   });
@@ -82,7 +82,7 @@ describe('a hostile answer', () => {
       const text = decoded(message)?.answers?.[0]?.name;
       // It also loses octets that are not UTF-8, and dots within labels.
       if (name === undefined || text === undefined || /[^\x21-\x7e]/.test(text)) continue;
-      expect(plain(name), `WEIR_SEED=${SEED} ${message.toString('hex')}`).toBe(text.toLowerCase());
+      expect(plain(name), `TEST_SEED=${SEED} ${message.toString('hex')}`).toBe(text.toLowerCase());
       agreed += 1;
     }
     expect(agreed).toBeGreaterThan(ROUNDS / 4);

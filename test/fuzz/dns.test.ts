@@ -6,7 +6,7 @@ import { encodeQuery } from '../support/dns-client.ts';
 import { MALFORMED, TRUNCATED } from '../support/dns-malformed.ts';
 import { Random, SEED } from '../support/random.ts';
 
-console.log(`dns fuzz: WEIR_SEED=${SEED}`);
+console.log(`dns fuzz: TEST_SEED=${SEED}`);
 
 const ROUNDS = 60_000;
 const DOCUMENTED = new Set<unknown>(['drop', 1, 4, 5, 16]);
@@ -33,7 +33,7 @@ describe('octets of chance', () => {
       const message = mutated(random, seeds);
       const parsed = parseQuery(message);
       if (!parsed.ok) {
-        expect(DOCUMENTED.has(parsed.rcode), `WEIR_SEED=${SEED} ${message.toString('hex')}`).toBe(true);
+        expect(DOCUMENTED.has(parsed.rcode), `TEST_SEED=${SEED} ${message.toString('hex')}`).toBe(true);
         if (parsed.rcode !== 'drop')
           expect(encodeReply(parsed.faulty, { rcode: parsed.rcode }).length).toBeLessThan(600);
         continue;
@@ -67,7 +67,7 @@ describe('octets of chance', () => {
       const reply = relayAnswer(parsed.query, mutated(random, [upstream]), 'udp');
       if (reply === undefined) continue;
       expect(reply.length).toBeLessThanOrEqual(1232);
-      expect(() => packet.decode(reply), `WEIR_SEED=${SEED} ${reply.toString('hex')}`).not.toThrow();
+      expect(() => packet.decode(reply), `TEST_SEED=${SEED} ${reply.toString('hex')}`).not.toThrow();
     }
   });
 });

@@ -7,7 +7,7 @@ import { closed, query, railOf, tunnel } from '../support/rail-bench.ts';
 import { Oracle } from '../support/oracle.ts';
 import { Random, SEED } from '../support/random.ts';
 
-console.log(`law: WEIR_SEED=${SEED}`);
+console.log(`law: TEST_SEED=${SEED}`);
 
 const policy = (rules: readonly Rule[]): { revision: string; profiles: Map<string, readonly Rule[]> } => ({
   revision: 'test',
@@ -126,7 +126,7 @@ describe('the law, against a brute-force oracle', () => {
               };
         const got = shown(decision);
         if (JSON.stringify(got) !== JSON.stringify(want)) {
-          expect(got, `WEIR_SEED=${SEED} sequence ${s} event ${e} ${JSON.stringify(rules)}`).toEqual(want);
+          expect(got, `TEST_SEED=${SEED} sequence ${s} event ${e} ${JSON.stringify(rules)}`).toEqual(want);
         }
         if (decision.verdict === 'allow' && event.type === 'tunnel.open') open.push({ decision, event });
         if (open.length > 0 && random.next() < 0.3) {

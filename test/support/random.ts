@@ -1,7 +1,7 @@
-// Chance with a seed. A test prints its seed; WEIR_SEED runs it again with the same one.
+// Chance with a seed. A test prints its seed; TEST_SEED runs it again with the same one.
 import { randomInt } from 'node:crypto';
 
-export const SEED: number = Number(process.env['WEIR_SEED'] ?? randomInt(2 ** 31));
+export const SEED: number = Number(process.env['TEST_SEED'] ?? randomInt(2 ** 31));
 
 export class Random {
   #state: number;

@@ -72,7 +72,7 @@ it('100,000 random domains from VM A: memory flat, evictions counted, A’s trip
     answersOfB.push(await workOfB(weir, quarter));
     expect(
       (await ask(`again${quarter}.tripped.example`, { port: weir.dns, from: VM_A })).rcode,
-      `WEIR_SEED=${SEED}`,
+      `TEST_SEED=${SEED}`,
     ).toBe('NXDOMAIN');
   }
   upstream.asked.length = 0;

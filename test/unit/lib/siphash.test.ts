@@ -66,7 +66,7 @@ describe('keyed hash', () => {
       const padded = [...text].map((c) => c.charCodeAt(0));
       while (padded.length % 4 !== 0) padded.push(0);
       const octets = [(text.length << 1) & 255, (text.length << 1) >> 8, 0, 0, ...padded];
-      expect([hash.lo, hash.hi], `WEIR_SEED=${SEED}`).toEqual(reference(octets, true));
+      expect([hash.lo, hash.hi], `TEST_SEED=${SEED}`).toEqual(reference(octets, true));
     }
   });
 

@@ -61,8 +61,8 @@ describe('detections', () => {
     const counted = lines
       .filter((l) => l.rule === 'r' && l.state !== 'warned')
       .reduce((sum, l) => sum + l.count, 0);
-    expect(refused, `WEIR_SEED=${SEED}`).toBeGreaterThan(100);
-    expect(counted, `WEIR_SEED=${SEED}`).toBe(refused);
+    expect(refused, `TEST_SEED=${SEED}`).toBeGreaterThan(100);
+    expect(counted, `TEST_SEED=${SEED}`).toBe(refused);
     expect(lines.some((l) => l.rule === 's' && l.mode === 'shadow' && l.count > 1)).toBe(true);
   });
 
