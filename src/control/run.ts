@@ -170,12 +170,14 @@ function startDataThread(input: DataThreadInput, log: Log): DataThread {
 async function drain(data: DataThread, admin: AdminServer, log: Log): Promise<ExitCode> {
   log.info({ kind: 'stopping' }, `stopping: open requests and tunnels have ${GRACE_MS / 1000} s`);
   data.post({ kind: 'stop', graceMs: GRACE_MS });
-  const timer = Promise.withResolvers<'late'>();
-  const late = setTimeout(() => timer.resolve('late'), GRACE_MS + FORCE_MS);
-  await Promise.race([data.stopped, data.died, timer.promise]);
+  const timer = Promise.withResolvers<void>();
+  const late = setTimeout(() => timer.resolve(), GRACE_MS + FORCE_MS);
+  // Stopped comes before died when all is well; a thread that dies on its way is an error like any other.
+  const died = await Promise.race([data.stopped.then(() => undefined), timer.promise, data.died]);
   clearTimeout(late);
   admin.close();
   await data.terminate();
-  log.info({ kind: 'stopped' }, 'stopped');
-  return EXIT.stopped;
+  if (died !== undefined) log.error({}, `the data thread died while stopping: ${died}`);
+  else log.info({ kind: 'stopped' }, 'stopped');
+  return died === undefined ? EXIT.stopped : EXIT.internal;
 }
