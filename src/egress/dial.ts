@@ -90,9 +90,14 @@ export function createDialer(options: DialerOptions): Dialer {
   }
 
   async function locate(subject: Subject, host: string, port: number): Promise<Located> {
+    // First what no line of egress.allow can open: advice to add one would be wrong.
+    const literal = parseIp(host) === undefined ? undefined : unmapped(host);
+    if (literal !== undefined && (isOwn(options.own(), literal, port) || classify(literal) === 'metadata')) {
+      return { ok: false, failure: prohibited(host, port, [literal], options.own()) };
+    }
     if (!portThinkable(host, port)) return portRefused(host, port);
     if (isMetadataName(host)) return failed('destination_ip_prohibited', METADATA_REFUSED);
-    if (parseIp(host) !== undefined) return judge(host, port, [host]);
+    if (literal !== undefined) return judge(host, port, [literal]);
     const resolved = await options.resolver.resolve(subject, host);
     if (resolved.ok) return judge(host, port, resolved.addresses);
     if ('refused' in resolved) return resolved;

@@ -19,6 +19,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ask } from '../support/dns-client.ts';
 import { startUpstream } from '../support/dns-upstream.ts';
 import type { RecordingUpstream } from '../support/dns-upstream.ts';
+import { sendRaw } from '../support/http-client.ts';
 import { startWeir, until } from '../support/weir.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');
@@ -155,6 +156,12 @@ describe('weir run', () => {
       `http://127.0.0.1:${running.admin}/metrics`,
     ]);
     expect(through.toString()).toBe('403');
+    const admin = `http://127.0.0.1:${running.admin}/metrics`;
+    const refused = await sendRaw(
+      `GET ${admin} HTTP/1.1\r\nHost: 127.0.0.1:${running.admin}\r\nConnection: close\r\n\r\n`,
+      { proxy: running.http },
+    );
+    expect(refused).toContain('a listener of weir itself: it is never reachable');
     await running.stop();
   });
 
